@@ -1,0 +1,79 @@
+# Needs Python 3.11 or newer with venv, git and make; everything else goes into .venv.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test stack check lock bench clean openapi
+
+BIN := .venv/bin
+# What is measured and typed; the last two are tools around the house.
+CODE := gateway executors metrics tasks $(wildcard bench) deploy
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# Run this as `$(call install,LOCK)`: makes .venv where there is none, and installs the lock only when it is not
+# the one installed last: a copy of that one lies in .venv.
+define install
+@set -e; lock=$(1); \
+if ! $(BIN)/python -c '' 2>/dev/null; then \
+  for python in "$${PYTHON:-python3.11}" python3 python3.14 python3.13 python3.12 none; do \
+    if [ "$$python" = none ]; then \
+      echo "make: needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; \
+    fi; \
+    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+  done; \
+  if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+    echo "make: $$python has no venv; on Debian and Ubuntu install python3-venv" >&2; exit 1; \
+  fi; \
+  echo "Making .venv with $$python"; "$$python" -m venv --clear .venv; \
+fi; \
+if ! cmp -s "$$lock" ".venv/$$lock"; then \
+  echo "Installing $$lock"; $(PIP) install --require-hashes -r "$$lock"; cp "$$lock" ".venv/$$lock"; \
+fi
+endef
+
+help: ## list what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## serve on http://127.0.0.1:8000: thread mode, SQLite
+	$(call install,requirements.txt)
+	@USE_CELERY="$${USE_CELERY:-0}" exec $(BIN)/python -m gateway
+
+stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctrl-C stops all
+	$(call install,requirements.txt)
+	@exec $(BIN)/python deploy/stack.py
+
+test: ## run the whole suite; ARGS="-k cancel -x" goes to pytest
+	$(call install,requirements-dev.txt)
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: ## format, lint, types, imports, sizes: all of them, then the verdict
+	$(call install,requirements-dev.txt)
+	@failed=; \
+	$(BIN)/ruff format --check . || failed="$$failed format"; \
+	$(BIN)/ruff check . || failed="$$failed lint"; \
+	$(BIN)/mypy --strict $(CODE) || failed="$$failed types"; \
+	$(BIN)/lint-imports --no-logo || failed="$$failed imports"; \
+	$(BIN)/python deploy/house.py || failed="$$failed house"; \
+	if [ -n "$$failed" ]; then echo "check: failed:$$failed" >&2; exit 1; fi; echo "check: all good"
+
+bench: ## measure it
+	$(call install,requirements-dev.txt)
+	@exec $(BIN)/python -m bench $(ARGS)
+
+openapi: ## write docs/openapi.json from the code
+	$(call install,requirements.txt)
+	@$(BIN)/python -m gateway.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+
+# The locks hold no host and no environment: --universal keeps what only other systems and patch releases need
+# (Python 3.11.2 needs async-timeout, 3.11.3 does not). The second follows the first, so both fit in one .venv.
+COMPILE := uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-header --no-annotate
+lock: ## resolve the locks anew; UP="--upgrade" for newer versions
+	$(call install,requirements-dev.txt)
+	@test -x .venv/uv/bin/uv || { $(BIN)/python -m venv .venv/uv && .venv/uv/bin/python -m pip --quiet install uv; }
+	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) --extra files --extra postgres --extra stack -o requirements.txt
+	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) --all-extras -c requirements.txt -o requirements-dev.txt
+	@! grep -n '://' requirements.txt requirements-dev.txt
+
+clean: ## remove .venv and caches; the data in var/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
