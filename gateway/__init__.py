@@ -1,0 +1,1 @@
+"""The door: HTTP in, HTTP out. Nothing here decides what happens to a job."""

@@ -1,0 +1,68 @@
+"""The web process: `python -m gateway`, configured by the environment."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+
+import uvloop
+
+from executors import assembly
+from executors.settings import Settings
+from gateway.app import GatewayOptions, create_app
+from gateway.auth import is_loopback
+from gateway.server import Server
+from tasks.errors import ConfigurationError
+
+EXAMPLE = '{"task":"tasks.file.analyze_file","kwargs":{"path":"samples/report.pdf"}}'
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = Settings.from_env()
+        _refuse_open_door(settings)
+        uvloop.run(_serve(settings))
+    except ConfigurationError as error:
+        print(f"jobgate: {error.detail}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    async with assembly.gateway(settings) as control:
+        options = GatewayOptions(api_keys=settings.api_keys)
+        app = create_app(control, options)
+        server = Server(app, settings.host, settings.port, lambda url: _announce(url, control.mode, settings))
+        _tune_collector()
+        await server.serve()
+    if not server.started:
+        raise ConfigurationError(f"PORT: cannot listen on {settings.host}:{settings.port}; is it taken?")
+
+
+def _announce(url: str, mode: str, settings: Settings) -> None:
+    header = "" if not settings.api_keys else " -H 'Authorization: Bearer '$KEY"
+    curl = f"curl -s -X POST {url}/api/v1/jobs{header} -H 'Content-Type: application/json' -d '{EXAMPLE}'"
+    print(f"Jobgate serves {url} · {mode} mode · store {settings.shown_database} · try: {curl}", flush=True)
+
+
+def _refuse_open_door(settings: Settings) -> None:
+    if not settings.api_keys and not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"HOST={settings.host} can be reached from other machines: set JOBGATE_API_KEYS=name:key,… "
+            "or leave HOST at 127.0.0.1"
+        )
+
+
+def _tune_collector() -> None:
+    # What lives now lives long; a rare collection is what keeps the slowest requests near the others.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

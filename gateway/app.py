@@ -1,0 +1,121 @@
+"""The ASGI app: who may come in, which endpoint answers, and one shape for everything that goes wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from starlette.routing import Router, compile_path
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+from executors.control import Control
+from gateway.auth import Keys, Neighbours
+from gateway.call import Call, Endpoint, Gone
+from gateway.openapi import describe, encoded
+from gateway.operation import Operation
+from gateway.problems import Refusal, reply_to
+from gateway.routes import OPERATIONS
+
+logger = logging.getLogger("jobgate.gateway")
+
+OPEN_PATHS = frozenset({"/livez", "/readyz"})
+
+
+class GatewayOptions(Struct, frozen=True, kw_only=True):
+    """What the gateway itself is told. Sizes are bytes; `allowed_hosts` are names beside loopback's own."""
+
+    api_keys: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    metrics_public: bool = False
+    max_body: int = 1024 * 1024
+    max_batch_body: int = 16 * 1024 * 1024
+    max_streams: int = 200
+
+
+class Gateway:
+    """The app, and what its endpoints share."""
+
+    def __init__(self, control: Control, options: GatewayOptions, lifespan: Lifespan[Any] | None = None) -> None:
+        self.control = control
+        self.options = options
+        #: Set when the process was asked to end: no longer ready, and long answers come to their end.
+        self.draining = False
+        self.streams = 0
+        self.description = encoded(describe(OPERATIONS))
+        self._keys = Keys(options.api_keys)
+        self._neighbours = Neighbours(options.allowed_hosts)
+        self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())
+        resources = _resources(OPERATIONS)
+        # Addresses without parameters, the busiest ones, are found without trying patterns.
+        self._fixed = {path: resource for path, resource in resources.items() if "{" not in path}
+        self._patterns = [(compile_path(path)[0], resource) for path, resource in resources.items() if "{" in path]
+        self._not_http = Router(lifespan=lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._not_http(scope, receive, send)
+            return
+        try:
+            reply = await self._answer(Call(self, scope, receive))
+        except Gone:
+            return
+        except Exception as error:
+            reply = reply_to(error, scope["path"])
+            if reply.status == 500:
+                logger.exception("%s %s failed", scope["method"], scope["path"])
+        await reply(scope, receive, send)
+
+    async def _answer(self, call: Call) -> ASGIApp:
+        method, path = call.scope["method"], call.path
+        self._admit(method, path, call.headers)
+        resource = self._fixed.get(path) or self._match(call, path)
+        return await resource.endpoint(method)(call)
+
+    def _admit(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            close = [(b"connection", b"close")]
+            raise Refusal("malformed-request", "send Content-Length or Transfer-Encoding, not both", [], close)
+        if path in self._open_paths:
+            return
+        if self._keys:
+            self._keys.check(headers)
+        else:
+            self._neighbours.check(method, headers)
+
+    def _match(self, call: Call, path: str) -> Resource:
+        for pattern, resource in self._patterns:
+            if found := pattern.match(path):
+                call.params = found.groupdict()
+                return resource
+        raise Refusal("not-found", "GET / lists the addresses; GET /openapi.json describes them")
+
+
+class Resource:
+    """One address: its endpoints by method."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = {"HEAD": endpoints["GET"], **endpoints} if "GET" in endpoints else dict(endpoints)
+
+    def endpoint(self, method: str) -> Endpoint:
+        found = self._endpoints.get(method)
+        if found is None:
+            allowed = ", ".join(sorted(self._endpoints))
+            headers = [(b"allow", allowed.encode())]
+            raise Refusal("method-not-allowed", f"this address takes {allowed}; got {method[:50]}", [], headers)
+        return found
+
+
+def create_app(
+    control: Control, options: GatewayOptions | None = None, lifespan: Lifespan[Any] | None = None
+) -> Gateway:
+    """The gateway in front of `control`."""
+    return Gateway(control, options or GatewayOptions(), lifespan)
+
+
+def _resources(operations: Iterable[Operation]) -> dict[str, Resource]:
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation.endpoint
+    return {path: Resource(endpoints) for path, endpoints in by_path.items()}

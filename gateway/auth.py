@@ -1,0 +1,87 @@
+"""Who may come in: holders of an API key, or, without keys, programs on this machine."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Sequence
+from hashlib import sha256
+from ipaddress import ip_address
+
+from gateway.problems import Refusal
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_CHALLENGE = [(b"www-authenticate", b'Bearer realm="jobgate"')]
+_WRONG_KEY = [(b"www-authenticate", b'Bearer realm="jobgate", error="invalid_token"')]
+
+
+class Keys:
+    """API keys, kept as digests only. Each is given as `name:key` or `key`."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        secrets = [key.partition(":")[2] or key for key in keys]
+        self._digests = [sha256(secret.encode()).digest() for secret in secrets]
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def check(self, headers: dict[bytes, bytes]) -> None:
+        """Raise Refusal unless the request carries one of the keys."""
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not token.strip():
+            raise Refusal("unauthorized", "send the header Authorization: Bearer <key>", [], _CHALLENGE)
+        digest = sha256(token.strip()).digest()
+        # Every key is compared, so that the time taken tells nothing about which one came near.
+        if sum(hmac.compare_digest(digest, known) for known in self._digests) == 0:
+            raise Refusal("unauthorized", "this API key is not one of JOBGATE_API_KEYS", [], _WRONG_KEY)
+
+
+class Neighbours:
+    """Guards a server without keys against what browsers can be made to do to loopback addresses."""
+
+    def __init__(self, hosts: Collection[str] = ()) -> None:
+        self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in hosts)
+        #: Host headers that were found good: a handful, so that the usual request costs one look.
+        self._known: set[bytes] = set()
+
+    def check(self, method: str, headers: dict[bytes, bytes]) -> None:
+        """Raise Refusal for a foreign Host (DNS rebinding) and for other sites' pages that want to change something."""
+        host = headers.get(b"host", b"")
+        if host not in self._known:
+            self._admit(host)
+        if method not in _SAFE_METHODS:
+            _refuse_other_sites(host, headers)
+
+    def _admit(self, host: bytes) -> None:
+        name = _hostname(host.decode("latin-1").lower())
+        if name not in self._hosts:
+            raise Refusal(
+                "misdirected-request",
+                f"without API keys this server answers to {', '.join(sorted(self._hosts))} only; not to {name[:100]!r}",
+            )
+        if len(self._known) < 64:
+            self._known.add(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can only be reached from this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _hostname(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+def _refuse_other_sites(host: bytes, headers: dict[bytes, bytes]) -> None:
+    site = headers.get(b"sec-fetch-site", b"none")
+    origin = headers.get(b"origin")
+    if site in (b"none", b"same-origin") and (origin is None or origin.partition(b"://")[2] == host):
+        return
+    raise Refusal(
+        "forbidden", "a page of another site may not change anything here; use a program, or set JOBGATE_API_KEYS"
+    )

@@ -1,0 +1,239 @@
+"""The one parser for bodies: JSON under limits, then a Struct, with a pointer to whatever is wrong.
+
+The plain `json` module takes NaN, 1e400, lone surrogates, NUL, repeated keys and any depth; each of them breaks
+something further in, so all of them stop here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gateway.problems import Refusal, in_body
+from tasks.job import Submission
+
+T = TypeVar("T")
+
+MAX_DEPTH = 32
+#: Values in one job.
+MAX_NODES = 100_000
+MAX_BATCH = 10_000
+MAX_INTEGER = 2**63 - 1
+
+_SPACE = " \t\r\n"
+_BAD_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_BAD_TEXT = re.compile("[\x00\ud800-\udfff]")
+_PATH = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_FIELD = re.compile(r"unknown field `(.*)`")
+
+
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /api/v1/jobs:batch`: all of the jobs are accepted, or none."""
+
+    jobs: Annotated[list[Submission], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class _Unfit(Exception):
+    """A value that JSON can say and we do not take."""
+
+
+class _Mark:
+    """Stands for an unfit value while its place is looked for."""
+
+    def __init__(self, why: str, key: str | None = None) -> None:
+        self.why = why
+        self.key = key
+
+
+def submission(body: bytes) -> Submission:
+    """The body of `POST /api/v1/jobs`. Raises Refusal."""
+    value = parse_json(body)
+    # A value takes two bytes at least.
+    if len(body) > 2 * MAX_NODES:
+        _refuse_crowd(value, "")
+    return to_struct(value, Submission)
+
+
+def batch(body: bytes) -> Batch:
+    """The body of `POST /api/v1/jobs:batch`. Raises Refusal."""
+    value = parse_json(body)
+    wanted = to_struct(value, Batch)
+    if len(body) > 2 * MAX_NODES:
+        for n, job in enumerate(value["jobs"]):
+            _refuse_crowd(job, f"/jobs/{n}")
+    return wanted
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON text within our limits. Raises Refusal."""
+    if not body:
+        raise Refusal("malformed-json", "the body is empty: send a JSON document")
+    text = _text(body)
+    try:
+        value, end = _strict.raw_decode(text)
+    except json.JSONDecodeError as error:
+        raise Refusal("malformed-json", f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except _Unfit:
+        raise _explain(text) from None
+    except RecursionError:
+        raise _too_deep() from None
+    if end != len(text):
+        raise Refusal("malformed-json", f"more text after the end of the document, at character {end}")
+    # An array or object is opened by a bracket, so fewer brackets than the limit cannot be too deep.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _refuse_depth(value)
+    if b"\\u" in body and _BAD_ESCAPE.search(text):
+        _refuse_text(value)
+    return value
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode().strip(_SPACE)
+    except UnicodeDecodeError as error:
+        raise Refusal("malformed-json", f"the body is not UTF-8 (byte {error.start})") from None
+
+
+def to_struct(value: Any, kind: type[T]) -> T:
+    """`value` as a Struct; nothing is converted on the way. Raises Refusal with a pointer."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        words, pointer = explained(error, kind)
+        raise in_body("invalid-submission", words, pointer) from None
+
+
+def explained(error: msgspec.ValidationError, kind: type[Any]) -> tuple[str, str]:
+    """The words of a validation error, with the remedy, and the pointer of the value it means."""
+    text = str(error)
+    path = _PATH.search(text)
+    pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(path[1] if path else ""))
+    words = _PATH.sub("", text)
+    unknown = _FIELD.search(words)
+    if unknown is None:
+        return words[0].lower() + words[1:], pointer
+    fields = kind.__struct_fields__ if not pointer else Submission.__struct_fields__
+    return f"unknown field {unknown[1]!r}{_remedy(unknown[1], fields)}", f"{pointer}/{escaped(unknown[1])}"
+
+
+def escaped(name: str) -> str:
+    """`name` as one step of an RFC 6901 pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _remedy(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
+    return f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(known)}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _Unfit
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or not -MAX_INTEGER <= (value := int(text)) <= MAX_INTEGER:
+        raise _Unfit
+    return value
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value - value != 0.0:  # infinite: only infinities and NaN differ from themselves
+        raise _Unfit
+    return value
+
+
+def _constant(text: str) -> Any:
+    raise _Unfit
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+
+
+def _explain(text: str) -> Refusal:
+    """Read the text again, marking what is unfit, to say where it stands."""
+    value, _ = _lenient.raw_decode(text)
+    for pointer, found in _walk(value):
+        if isinstance(found, _Mark):
+            where = pointer if found.key is None else f"{pointer}/{escaped(found.key)}"
+            return in_body("malformed-json", found.why, where)
+    return Refusal("malformed-json", "the body has a value that cannot be taken")
+
+
+def _marked_object(pairs: list[tuple[str, Any]]) -> Any:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return dict(pairs) if twice is None else _Mark(f"the key {twice[:100]!r} stands twice in one object", twice)
+
+
+def _marked_number(text: str) -> Any:
+    try:
+        return _float(text) if not text.lstrip("-").isdigit() else _integer(text)
+    except _Unfit:
+        shown = text if len(text) <= 30 else f"{text[:30]}…"
+        return _Mark(f"the number {shown} is too large: integers have 64 bits, others are finite doubles; use text")
+
+
+_lenient = json.JSONDecoder(
+    object_pairs_hook=_marked_object,
+    parse_int=_marked_number,
+    parse_float=_marked_number,
+    parse_constant=lambda text: _Mark(f"{text} is not JSON: use null or text"),
+)
+
+
+def _walk(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
+    yield pointer, value
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield f"{pointer}/{escaped(name)}", name
+            yield from _walk(child, f"{pointer}/{escaped(name)}")
+    elif isinstance(value, list):
+        for n, child in enumerate(value):
+            yield from _walk(child, f"{pointer}/{n}")
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """The containers' members, level by level: no recursion, so no depth can hurt."""
+    level = [value]
+    while level:
+        yield level
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+
+
+def _refuse_depth(value: Any) -> None:
+    for depth, level in enumerate(_levels(value)):
+        if depth >= MAX_DEPTH and any(isinstance(member, dict | list) for member in level):
+            raise _too_deep()
+
+
+def _too_deep() -> Refusal:
+    return Refusal("malformed-json", f"arrays and objects are nested more than {MAX_DEPTH} deep")
+
+
+def _refuse_crowd(value: Any, pointer: str) -> None:
+    if sum(map(len, _levels(value))) > MAX_NODES:
+        raise in_body("malformed-json", f"a job has at most {MAX_NODES:,} values; send a file's path instead", pointer)
+
+
+def _refuse_text(value: Any) -> None:
+    for pointer, found in _walk(value):
+        if isinstance(found, str) and (bad := _BAD_TEXT.search(found)):
+            what = "the NUL character" if bad[0] == "\x00" else "half of a surrogate pair"
+            shown = _BAD_TEXT.sub("\ufffd", pointer)
+            raise in_body("malformed-json", f"text cannot hold {what}", shown)

@@ -1,0 +1,98 @@
+"""For those who run the server: is it alive, is it ready, what does it count, what does it offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from gateway.call import Call
+from gateway.problems import Refusal
+from gateway.reply import Reply, ok
+from metrics import exposition
+from tasks.errors import StoreUnavailable
+from tasks.store.store import HEAD, JobStore
+
+LINKS = {
+    "jobs": "/api/v1/jobs",
+    "tasks": "/api/v1/tasks",
+    "queues": "/api/v1/queues",
+    "workers": "/api/v1/workers",
+    "stats": "/api/v1/stats",
+    "capabilities": "/api/v1/capabilities",
+    "metrics": "/metrics",
+    "live": "/livez",
+    "ready": "/readyz?verbose",
+    "openapi": "/openapi.json",
+}
+
+
+class Index(Struct, frozen=True, kw_only=True):
+    """Where to go from here."""
+
+    name: str
+    mode: str
+    links: Mapping[str, str]
+
+
+class Liveness(Struct, frozen=True, kw_only=True):
+    status: str
+
+
+class ReadyQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`verbose` may stand alone."""
+
+    verbose: str | None = None
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One thing that was looked at; what is degraded does not make the server unready."""
+
+    name: str
+    status: str
+    detail: str
+
+
+class Readiness(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`status` is "ready", or "degraded" while jobs are taken and written down but not carried."""
+
+    status: str
+    checks: tuple[Check, ...] = ()
+
+
+async def index(call: Call) -> Reply:
+    return ok(Index(name="Jobgate", mode=call.control.mode, links=LINKS))
+
+
+async def live(call: Call) -> Reply:
+    return ok(Liveness(status="alive"))
+
+
+async def ready(call: Call) -> Reply:
+    """Ready means: a job posted now would be written down. A carrier in trouble is told, and no reason to say no."""
+    verbose = call.query(ReadyQuery).verbose is not None
+    if call.gateway.draining:
+        raise Refusal("not-ready", "the server is ending", [], [(b"retry-after", b"1")])
+    await _check_store(call.control.store)
+    carrier = await call.control.health()
+    store = Check(name="store", status="ok", detail="answers, and its schema is ours")
+    executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=carrier.detail)
+    status = "ready" if carrier.ok else "degraded"
+    return ok(Readiness(status=status, checks=(store, executor) if verbose else ()))
+
+
+async def _check_store(store: JobStore) -> None:
+    try:
+        found = await store.revision()
+    except StoreUnavailable as error:
+        raise Refusal("not-ready", f"store: {error.detail}", [], [(b"retry-after", b"1")]) from error
+    if found != HEAD:
+        raise Refusal("not-ready", f"store: its schema is {found}, this release needs {HEAD}; migrate it")
+
+
+async def metrics(call: Call) -> Reply:
+    return Reply(200, await exposition.render(call.control.store), media_type=exposition.CONTENT_TYPE.encode())
+
+
+async def openapi(call: Call) -> Reply:
+    return Reply(200, call.gateway.description)

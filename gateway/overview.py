@@ -1,0 +1,151 @@
+"""What there is: tasks, queues, workers, figures, capabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, structs
+
+from gateway import views
+from gateway.call import Call
+from gateway.problems import Refusal
+from gateway.reply import Reply, ok
+from tasks.job import Mode, State
+from tasks.task import Task
+from tasks.worker import Worker
+
+OPEN_STATES = (State.PENDING, State.STARTED, State.RETRY)
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    """A registered task. `arguments` is the JSON Schema of its keyword arguments."""
+
+    name: str
+    queue: str
+    description: str
+    priority: int
+    max_retries: int
+    retry_backoff: float
+    soft_time_limit: float | None
+    time_limit: float | None
+    rate_limit: str | float | None
+    concurrency: int | None
+    max_losses: int
+    is_async: bool
+    arguments: dict[str, Any]
+
+
+class TaskList(Struct, frozen=True, kw_only=True):
+    tasks: Sequence[TaskView]
+
+
+class QueueView(Struct, frozen=True, kw_only=True):
+    """`depth` counts the open jobs by state; `consumers` are the workers that serve the queue."""
+
+    name: str
+    depth: Mapping[str, int]
+    oldest_age: Annotated[float, Meta(description="Seconds that the oldest due, unstarted job has waited")]
+    consumers: int
+    slots: int
+
+
+class QueueList(Struct, frozen=True, kw_only=True):
+    queues: Sequence[QueueView]
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """All jobs of the record by state, and who is there to run them."""
+
+    jobs: Mapping[str, int]
+    total: int
+    workers: int
+    slots: int
+    busy: int
+    mode: Mode
+
+
+class CapabilitiesView(Struct, frozen=True, kw_only=True):
+    """What the executor can do to a running job: "process", "interrupt" or "cooperative", strongest first."""
+
+    mode: Mode
+    stop_running_sync: str
+    stop_running_async: str
+    hard_limit: str
+    priorities: int
+    remote_workers: bool
+
+
+async def list_tasks(call: Call) -> Reply:
+    known = sorted(call.control.registry, key=lambda task: task.name)
+    return ok(TaskList(tasks=[task_view(task) for task in known]))
+
+
+async def read_task(call: Call) -> Reply:
+    name = call.params["name"]
+    task = call.control.registry.find(name)
+    if task is None:
+        raise Refusal("task-not-found", f"no task {name[:200]!r} is registered; GET /api/v1/tasks lists those that are")
+    return ok(task_view(task))
+
+
+async def list_queues(call: Call) -> Reply:
+    counts = await call.control.store.counts()
+    workers = await call.control.workers()
+    names = sorted({*call.control.queues, *counts.open})
+    return ok(QueueList(queues=[_queue_view(name, counts.open, counts.oldest_age, workers) for name in names]))
+
+
+async def list_workers(call: Call) -> Reply:
+    return ok(views.WorkerList(workers=[views.worker_view(worker) for worker in await call.control.workers()]))
+
+
+async def stats(call: Call) -> Reply:
+    jobs = await call.control.store.totals()
+    workers = await call.control.workers()
+    return ok(
+        Stats(
+            jobs={state: jobs.get(state, 0) for state in State},
+            total=sum(jobs.values()),
+            workers=len(workers),
+            slots=sum(worker.slots for worker in workers),
+            busy=sum(worker.busy for worker in workers),
+            mode=call.control.mode,
+        )
+    )
+
+
+async def capabilities(call: Call) -> Reply:
+    return ok(CapabilitiesView(mode=call.control.mode, **structs.asdict(call.control.capabilities)))
+
+
+def task_view(task: Task[..., Any]) -> TaskView:
+    return TaskView(
+        name=task.name,
+        queue=task.queue,
+        description=task.description,
+        priority=task.priority,
+        max_retries=task.retry.max_retries,
+        retry_backoff=task.retry.backoff,
+        soft_time_limit=task.soft_time_limit,
+        time_limit=task.time_limit,
+        rate_limit=task.rate_limit,
+        concurrency=task.concurrency,
+        max_losses=task.max_losses,
+        is_async=task.is_async,
+        arguments=task.signature.schema(),
+    )
+
+
+def _queue_view(
+    name: str, depths: Mapping[str, Mapping[str, int]], ages: Mapping[str, float], workers: Sequence[Worker]
+) -> QueueView:
+    serving = [worker for worker in workers if name in worker.queues and not worker.draining]
+    depth = depths.get(name, {})
+    return QueueView(
+        name=name,
+        depth={state: depth.get(state, 0) for state in OPEN_STATES},
+        oldest_age=ages.get(name, 0.0),
+        consumers=len(serving),
+        slots=sum(worker.slots for worker in serving),
+    )

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from executors.control import Control
+from gateway.app import Gateway
+from tasks.job import Mode
+from tasks.store.store import JobStore, open_store
+from tests.gateway.support import Hand, make_control, make_gateway
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+async def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database that is up to date; copying it is faster than making it."""
+    path = tmp_path_factory.mktemp("template") / "jobs.db"
+    await (await open_store(f"sqlite:///{path}", Mode.THREAD)).stop()
+    return path
+
+
+@pytest.fixture
+async def store(template: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
+    shutil.copy(template, tmp_path / "jobs.db")
+    store = await open_store(f"sqlite:///{tmp_path / 'jobs.db'}", Mode.THREAD)
+    yield store
+    await store.stop()
+
+
+@pytest.fixture
+def hand(store: JobStore) -> Hand:
+    return Hand(store)
+
+
+@pytest.fixture
+def control(store: JobStore, hand: Hand) -> Control:
+    return make_control(store, hand)
+
+
+@pytest.fixture
+def gateway(control: Control) -> Gateway:
+    return make_gateway(control)
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app=gateway, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        yield client
