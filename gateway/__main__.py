@@ -14,6 +14,7 @@ from gateway.app import GatewayOptions, create_app
 from gateway.auth import is_loopback
 from gateway.server import Server
 from tasks.errors import ConfigurationError
+from tasks.store.backend import parse_url
 
 EXAMPLE = '{"task":"tasks.file.analyze_file","kwargs":{"path":"samples/report.pdf"}}'
 
@@ -22,6 +23,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings.from_env()
+        logging.getLogger("jobgate").setLevel(settings.log_level)
         _refuse_open_door(settings)
         uvloop.run(_serve(settings))
     except ConfigurationError as error:
@@ -46,7 +48,12 @@ async def _serve(settings: Settings) -> None:
 def _announce(url: str, mode: str, settings: Settings) -> None:
     header = "" if not settings.api_keys else " -H 'Authorization: Bearer '$KEY"
     curl = f"curl -s -X POST {url}/api/v1/jobs{header} -H 'Content-Type: application/json' -d '{EXAMPLE}'"
-    print(f"Jobgate serves {url} · {mode} mode · store {settings.shown_database} · try: {curl}", flush=True)
+    print(f"Jobgate serves {url} · {mode} mode · store {_shown(settings.database_url)} · try: {curl}", flush=True)
+
+
+def _shown(database_url: str) -> str:
+    """Without its password."""
+    return parse_url(database_url).render_as_string(hide_password=True)
 
 
 def _refuse_open_door(settings: Settings) -> None:

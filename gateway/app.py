@@ -13,14 +13,19 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from executors.control import Control
 from gateway.auth import Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
-from gateway.openapi import describe, encoded
+from gateway.openapi import describe, encoded, product_version
 from gateway.operation import Operation
 from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
+from metrics.exposition import Exposition
+from metrics.instruments import Build
+from tasks.store.tallies import Tallies
 
 logger = logging.getLogger("jobgate.gateway")
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
+_SINGLE = (b"host", b"content-length", b"content-type", b"authorization", b"idempotency-key")
+_CLOSE = [(b"connection", b"close")]
 
 
 class GatewayOptions(Struct, frozen=True, kw_only=True):
@@ -44,6 +49,10 @@ class Gateway:
         self.draining = False
         self.streams = 0
         self.description = encoded(describe(OPERATIONS))
+        engine = control.store.engine
+        self.tallies = Tallies(engine)
+        build = Build(version=product_version(), executor=control.mode, database=engine.dialect.name)
+        self.exposition = Exposition(control.store, build, self.tallies)
         self._keys = Keys(options.api_keys)
         self._neighbours = Neighbours(options.allowed_hosts)
         self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())
@@ -69,16 +78,13 @@ class Gateway:
 
     async def _answer(self, call: Call) -> ASGIApp:
         method, path = call.scope["method"], call.path
-        self._admit(method, path, call.headers)
+        _refuse_ambiguity(call)
+        if path not in self._open_paths:
+            self._admit(method, call.headers)
         resource = self._fixed.get(path) or self._match(call, path)
         return await resource.endpoint(method)(call)
 
-    def _admit(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
-        if b"transfer-encoding" in headers and b"content-length" in headers:
-            close = [(b"connection", b"close")]
-            raise Refusal("malformed-request", "send Content-Length or Transfer-Encoding, not both", [], close)
-        if path in self._open_paths:
-            return
+    def _admit(self, method: str, headers: dict[bytes, bytes]) -> None:
         if self._keys:
             self._keys.check(headers)
         else:
@@ -112,6 +118,18 @@ def create_app(
 ) -> Gateway:
     """The gateway in front of `control`."""
     return Gateway(control, options or GatewayOptions(), lifespan)
+
+
+def _refuse_ambiguity(call: Call) -> None:
+    """Where two programs may read one request differently, somebody smuggles."""
+    headers = call.headers
+    if b"transfer-encoding" in headers and b"content-length" in headers:
+        raise Refusal("malformed-request", "send Content-Length or Transfer-Encoding, not both", [], _CLOSE)
+    if len(headers) != len(call.scope["headers"]):
+        names = [name for name, _ in call.scope["headers"]]
+        for name in _SINGLE:
+            if names.count(name) > 1:
+                raise Refusal("malformed-request", f"send the header {name.decode()} once", [], _CLOSE)
 
 
 def _resources(operations: Iterable[Operation]) -> dict[str, Resource]:

@@ -138,8 +138,8 @@ async def generate(call: Call) -> Reply:
 
 
 async def stats(call: Call) -> Reply:
-    jobs = await call.control.store.totals()
-    counted = {state.lower(): jobs.get(state, 0) for state in State}
+    jobs = await call.gateway.tallies.totals()
+    counted = {state.lower(): jobs[state] for state in State}
     workers = {worker.name for worker in await call.control.workers()}
     return ok(TaskStats(total_tasks=sum(jobs.values()), workers=len(workers), **counted))
 

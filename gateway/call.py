@@ -46,7 +46,7 @@ class Call:
         kind = self.headers.get(b"content-type")
         if kind != b"application/json":
             _check_media_type(kind)
-        if int(self.headers.get(b"content-length", b"0")) > limit:
+        if _declared_length(self.headers) > limit:
             raise _too_large(limit)
         message = await self.receive()
         body: bytes = message.get("body", b"")
@@ -85,6 +85,13 @@ def _check_media_type(kind: bytes | None) -> None:
         raise Refusal(
             "unsupported-media-type", f"send Content-Type: application/json (in UTF-8); got {shown}", [], _CLOSE
         )
+
+
+def _declared_length(headers: dict[bytes, bytes]) -> int:
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:
+        raise Refusal("malformed-request", "Content-Length takes a whole number", [], _CLOSE) from None
 
 
 def _too_large(limit: int) -> Refusal:

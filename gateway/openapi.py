@@ -58,7 +58,7 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of, components)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Jobgate", "version": _version(), "summary": "Durable background jobs over HTTP"},
+        "info": {"title": "Jobgate", "version": product_version(), "summary": "Durable background jobs over HTTP"},
         "servers": [{"url": "/"}],
         "security": [{}, {"key": []}],
         "paths": paths,
@@ -164,7 +164,7 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in schema.items() if name != "title"}
 
 
-def _version() -> str:
+def product_version() -> str:
     try:
         return version("jobgate")
     except PackageNotFoundError:  # run from its folder, not installed

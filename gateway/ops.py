@@ -91,7 +91,9 @@ async def _check_store(store: JobStore) -> None:
 
 
 async def metrics(call: Call) -> Reply:
-    return Reply(200, await exposition.render(call.control.store), media_type=exposition.CONTENT_TYPE.encode())
+    openmetrics = exposition.wants_openmetrics(call.headers.get(b"accept", b"").decode("latin-1"))
+    page = await call.gateway.exposition.render(openmetrics)
+    return Reply(200, page, media_type=exposition.CONTENT_TYPE[openmetrics].encode())
 
 
 async def openapi(call: Call) -> Reply:

@@ -101,11 +101,11 @@ async def list_workers(call: Call) -> Reply:
 
 
 async def stats(call: Call) -> Reply:
-    jobs = await call.control.store.totals()
+    jobs = await call.gateway.tallies.totals()
     workers = await call.control.workers()
     return ok(
         Stats(
-            jobs={state: jobs.get(state, 0) for state in State},
+            jobs={state: jobs[state] for state in State},
             total=sum(jobs.values()),
             workers=len(workers),
             slots=sum(worker.slots for worker in workers),

@@ -8,6 +8,7 @@ from typing import Any
 
 from executors.base import Capabilities, Health
 from executors.control import Control
+from executors.watch import Watch
 from gateway.app import Gateway, GatewayOptions, create_app
 from tasks import step, task
 from tasks.admission import Admission, Defaults
@@ -15,6 +16,8 @@ from tasks.errors import StoreUnavailable
 from tasks.job import ErrorCode, Job, Mode
 from tasks.registry import Registry
 from tasks.step import Failure
+from tasks.store import statements
+from tasks.store.backend import Query
 from tasks.store.store import JobStore
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -67,35 +70,27 @@ class Hand:
         return attempt
 
     async def succeed(self, job_id: str, result: Any = "done") -> None:
-        await self.store.settle(step.succeed(await self.claim(job_id), json.dumps(result), 0.25))
+        await self.settle(await self.claim(job_id), result)
+
+    async def settle(self, attempt: Any, result: Any = "done") -> None:
+        await self.store.settle(step.succeed(attempt, json.dumps(result), 0.25))
 
     async def fail(self, job_id: str, message: str = "no such file") -> None:
         failure = Failure(code=ErrorCode.TASK_ERROR, message=message, type="FileNotFoundError", trace="Traceback …")
         await self.store.settle(step.fail(await self.claim(job_id), failure, 0.25))
+
+    async def expire_results(self) -> None:
+        bounds = {"after": "", "last": "f" * 36, "result_age": -1000}
+        await self.store.writer.run(Query(statements.EXPIRE_RESULTS, bounds))
 
     async def succeed_soon(self, job_id: str, seconds: float = 0.1) -> None:
         await asyncio.sleep(seconds)
         await self.succeed(job_id)
 
 
-class Watch:
-    """Waits by looking."""
-
-    def __init__(self, store: JobStore) -> None:
-        self._store = store
-
-    async def wait(self, job_id: str, timeout: float) -> None:
-        end = asyncio.get_running_loop().time() + timeout
-        while asyncio.get_running_loop().time() < end:
-            job = await self._store.get(job_id)
-            if job is None or job.is_final:
-                return
-            await asyncio.sleep(0.01)
-
-
 def make_control(store: JobStore, hand: Hand) -> Control:
     admission = Admission(REGISTRY, Defaults(queues=("high",)))
-    return Control(store, REGISTRY, admission, Watch(store), hand, Mode.THREAD)  # type: ignore[arg-type]  # a stand-in
+    return Control(store, REGISTRY, admission, Watch(store, 0.01), hand, Mode.THREAD)
 
 
 def make_gateway(control: Any, **options: Any) -> Gateway:

@@ -279,6 +279,15 @@ HEADS = [
         headers={**JSON, "content-length": "5", "transfer-encoding": "chunked"},
     ),
     post(
+        "a length in words",
+        "malformed-request",
+        None,
+        "a whole number",
+        READ,
+        400,
+        headers={**JSON, "content-length": "ten"},
+    ),
+    post(
         "a foreign host", "misdirected-request", None, "answers to", READ, 421, headers={**JSON, "host": "evil.example"}
     ),
     post(

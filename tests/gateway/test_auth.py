@@ -1,0 +1,109 @@
+"""Who may come in."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from executors.control import Control
+from gateway.auth import is_loopback
+from tests.gateway.support import make_gateway
+
+READ = {"task": "tests.read", "kwargs": {"path": "a.txt"}}
+
+
+def client_of(control: Control, base_url: str = "http://jobs.example", **options: object) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=make_gateway(control, **options)), base_url=base_url)
+
+
+@pytest.mark.parametrize("key", ["alpha", "beta:with:colons"])
+async def test_a_key_opens_every_door(control: Control, key: str) -> None:
+    async with client_of(control, api_keys=("alpha", "ops:beta:with:colons")) as client:
+        headers = {"authorization": f"Bearer {key}"}
+        assert (await client.post("/api/v1/jobs", json=READ, headers=headers)).status_code == 202
+        assert (await client.get("/metrics", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("authorization", "words"),
+    [
+        (None, "send the header"),
+        ("", "send the header"),
+        ("Bearer", "send the header"),
+        ("Bearer  ", "send the header"),
+        ("Basic YWxwaGE=", "send the header"),
+        ("alpha", "send the header"),
+        ("Bearer alph", "not one of"),
+        ("Bearer alphaa", "not one of"),
+        ("Bearer ops", "not one of"),
+        ("Bearer ops:beta", "not one of"),
+        ("Bearer alpha,beta", "not one of"),
+    ],
+)
+async def test_without_a_key_nothing_is_told(control: Control, authorization: str | None, words: str) -> None:
+    async with client_of(control, api_keys=("alpha", "ops:beta")) as client:
+        headers = {} if authorization is None else {"authorization": authorization}
+        for url in ("/api/v1/jobs", "/api/v1/nothing", "/metrics", "/openapi.json", "/"):
+            answer = await client.get(url, headers=headers)
+            assert answer.status_code == 401, url
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert words in answer.json()["detail"]
+
+
+async def test_health_is_open_to_all(control: Control) -> None:
+    async with client_of(control, api_keys=("alpha",)) as client:
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_metrics_are_open_if_somebody_says_so(control: Control) -> None:
+    async with client_of(control, api_keys=("alpha",), metrics_public=True) as client:
+        assert (await client.get("/metrics")).status_code == 200
+        assert (await client.get("/api/v1/stats")).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8000", "localhost:99", "LOCALHOST", "[::1]:8000", "[::1]"])
+async def test_without_keys_loopback_comes_in(control: Control, host: str) -> None:
+    async with client_of(control) as client:
+        assert (await client.get("/", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil:8000", "", "10.0.0.1", "[::2]"]
+)
+async def test_without_keys_a_foreign_host_does_not(control: Control, host: str) -> None:
+    async with client_of(control) as client:
+        assert (await client.get("/", headers={"host": host})).status_code == 421
+
+
+async def test_a_host_can_be_allowed(control: Control) -> None:
+    async with client_of(control, allowed_hosts=("jobs.example",)) as client:
+        assert (await client.get("/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:8000"}, 202),
+        ({"sec-fetch-site": "none"}, 202),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:3000"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+    ],
+)
+async def test_other_sites_pages_change_nothing(control: Control, headers: dict[str, str], status: int) -> None:
+    async with client_of(control, "http://127.0.0.1:8000") as client:
+        assert (await client.post("/api/v1/jobs", json=READ, headers=headers)).status_code == status
+        assert (await client.get("/api/v1/jobs", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "inside"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("::", False),
+     ("", False), ("jobs.example", False), ("10.0.0.1", False)],
+)  # fmt: skip
+def test_what_counts_as_this_machine(host: str, inside: bool) -> None:
+    assert is_loopback(host) is inside

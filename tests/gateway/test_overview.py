@@ -1,0 +1,174 @@
+"""What there is to see: tasks, queues, workers, figures, health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from executors.base import Health
+from executors.control import Control
+from gateway.app import Gateway
+from gateway.ops import LINKS
+from tasks.worker import Worker
+from tests.gateway.support import Broken, Hand, make_gateway
+
+READ = {"task": "tests.read", "kwargs": {"path": "a.txt"}}
+WORKER = Worker(
+    owner="host/boot/1/1/ab", name="celery@host", host="host", pid=1, mode="celery", pool="prefork", slots=4, busy=1,
+    queues=("celery", "low"), tasks=("tests.read",), version="0.1.0", draining=False,
+)  # fmt: skip
+
+
+async def get(client: httpx2.AsyncClient, url: str) -> Any:
+    answer = await client.get(url)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_the_index_leads_to_pages_that_exist(client: httpx2.AsyncClient) -> None:
+    index = await get(client, "/")
+    assert index["links"] == LINKS
+    for url in LINKS.values():
+        assert (await client.get(url)).status_code == 200, url
+
+
+async def test_tasks_come_with_a_schema_of_their_arguments(client: httpx2.AsyncClient) -> None:
+    tasks = {task["name"]: task for task in (await get(client, "/api/v1/tasks"))["tasks"]}
+    assert list(tasks) == ["tests.anything", "tests.nothing", "tests.read"]
+    assert tasks["tests.anything"]["rate_limit"] == "10/m"
+    assert tasks["tests.nothing"]["is_async"] is True
+    read = await get(client, "/api/v1/tasks/tests.read")
+    assert read == tasks["tests.read"]
+    assert read["description"] == "Read a file."
+    assert read["arguments"]["required"] == ["path"]
+    assert read["arguments"]["additionalProperties"] is False
+
+
+async def test_queues_tell_their_depth_and_who_serves_them(client: httpx2.AsyncClient, hand: Hand) -> None:
+    await hand.store.beat(WORKER)
+    await client.post("/api/v1/jobs:batch", json={"jobs": [READ] * 3})
+    queues = {queue["name"]: queue for queue in (await get(client, "/api/v1/queues"))["queues"]}
+    assert list(queues) == ["celery", "high", "low"]
+    assert queues["celery"]["depth"] == {"PENDING": 3, "STARTED": 0, "RETRY": 0}
+    assert (queues["celery"]["consumers"], queues["celery"]["slots"]) == (1, 4)
+    assert 0 <= queues["celery"]["oldest_age"] < 60
+    assert (queues["high"]["consumers"], queues["high"]["oldest_age"]) == (0, 0)
+
+
+async def test_workers_and_figures(client: httpx2.AsyncClient, hand: Hand) -> None:
+    await hand.store.beat(WORKER)
+    job = (await client.post("/api/v1/jobs", json=READ)).json()
+    await client.post("/api/v1/jobs", json=READ)
+    await hand.succeed(job["id"])
+    (worker,) = (await get(client, "/api/v1/workers"))["workers"]
+    assert (worker["name"], worker["slots"], worker["queues"]) == ("celery@host", 4, ["celery", "low"])
+    stats = await get(client, "/api/v1/stats")
+    assert stats["jobs"] == {"PENDING": 1, "STARTED": 0, "RETRY": 0, "SUCCESS": 1, "FAILURE": 0, "REVOKED": 0}
+    assert (stats["total"], stats["workers"], stats["slots"], stats["busy"], stats["mode"]) == (2, 1, 4, 1, "thread")
+
+
+async def test_capabilities_are_the_executors(client: httpx2.AsyncClient) -> None:
+    found = await get(client, "/api/v1/capabilities")
+    assert (found["mode"], found["stop_running_sync"], found["priorities"]) == ("thread", "interrupt", 10)
+
+
+async def test_health(client: httpx2.AsyncClient, hand: Hand, gateway: Gateway) -> None:
+    assert await get(client, "/livez") == {"status": "alive"}
+    assert await get(client, "/readyz") == {"status": "ready"}
+    hand.well = Health(ok=False, detail="the broker does not answer")
+    verbose = await get(client, "/readyz?verbose")
+    assert verbose["status"] == "degraded"
+    assert verbose["checks"][1] == {"name": "executor", "status": "degraded", "detail": "the broker does not answer"}
+    gateway.draining = True
+    assert (await client.get("/readyz")).status_code == 503
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_without_its_store_it_is_alive_and_not_ready(client: httpx2.AsyncClient, control: Control) -> None:
+    control.store = Broken()  # type: ignore[assignment]  # it breaks while the server runs
+    assert (await client.get("/livez")).status_code == 200
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()["type"]) == (503, "/problems/not-ready")
+    for method, url in [("POST", "/api/v1/jobs"), ("GET", "/api/v1/jobs"), ("GET", "/api/v1/queues")]:
+        answer = await client.request(method, url, json=READ if method == "POST" else None)
+        assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store-unavailable"), url
+        assert answer.headers["retry-after"] == "1"
+
+
+async def test_what_nobody_foresaw_is_a_500_without_a_trace(
+    client: httpx2.AsyncClient, control: Control, caplog: pytest.LogCaptureFixture
+) -> None:
+    control.store = Broken(RuntimeError("secret"))  # type: ignore[assignment]  # it breaks while the server runs
+    answer = await client.get("/api/v1/jobs")
+    assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal-error")
+    assert "secret" not in answer.text
+    assert "RuntimeError: secret" in caplog.text
+
+
+async def test_metrics_in_both_dialects(client: httpx2.AsyncClient) -> None:
+    await client.post("/api/v1/jobs", json=READ)
+    plain = await client.get("/metrics")
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "jobgate_jobs_submitted_total" in plain.text
+    openmetrics = await client.get("/metrics", headers={"accept": "application/openmetrics-text"})
+    assert openmetrics.text.endswith("# EOF\n")
+
+
+async def test_the_assistants_addresses(client: httpx2.AsyncClient, hand: Hand) -> None:
+    job = (await client.post("/api/v1/jobs", json=READ)).json()
+    tasks = "/api/v1/tasks"
+    pending = {
+        "task_id": job["id"],
+        "status": "PENDING",
+        "result": None,
+        "error": None,
+        "date_done": None,
+        "runtime": None,
+    }
+    assert await get(client, f"{tasks}/status/{job['id']}") == pending
+    await hand.fail(job["id"])
+    failed = await get(client, f"{tasks}/status/{job['id']}")
+    assert (failed["status"], failed["error"], failed["runtime"]) == (
+        "FAILURE",
+        "FileNotFoundError: no such file",
+        0.25,
+    )
+    assert failed["date_done"].endswith("Z")
+    again = (await client.post(f"{tasks}/retry/{job['id']}")).json()
+    assert set(again) == {"task_id", "status", "message"}
+    assert (again["status"], again["task_id"] != job["id"]) == ("PENDING", True)
+    cancelled = (await client.post(f"{tasks}/cancel/{again['task_id']}")).json()
+    assert cancelled["status"] == "REVOKED"
+    listed = await get(client, f"{tasks}/list?limit=50&status=REVOKED")
+    assert [task["task_id"] for task in listed["tasks"]] == [again["task_id"]]
+    assert await get(client, f"{tasks}/stats") == {
+        "total_tasks": 2, "pending": 0, "started": 0, "success": 0, "failure": 1,
+        "retry": 0, "revoked": 1, "workers": 0,
+    }  # fmt: skip
+
+
+async def test_the_assistant_sees_a_worker_once_however_many_processes_it_has(
+    client: httpx2.AsyncClient, hand: Hand
+) -> None:
+    for pid in (1, 2):
+        await hand.store.beat(Worker(**{name: getattr(WORKER, name) for name in WORKER.__struct_fields__}
+                                     | {"owner": f"o{pid}", "pid": pid, "slots": 1}))  # fmt: skip
+    (worker,) = (await get(client, "/api/v1/tasks/workers"))["workers"]
+    assert (worker["name"], worker["concurrency"], worker["processes"]) == ("celery@host", 2, [1, 2])
+
+
+@pytest.mark.parametrize("path", ["pool/restart?worker_name=celery@host", "shutdown"])
+async def test_what_comes_later_says_so(client: httpx2.AsyncClient, path: str) -> None:
+    answer = await client.post(f"/api/v1/tasks/workers/{path}")
+    assert (answer.status_code, answer.json()["type"]) == (501, "/problems/not-implemented")
+    assert "release" in answer.json()["detail"]
+
+
+async def test_head_is_get_without_a_body_to_routing(client: httpx2.AsyncClient) -> None:
+    assert (await client.head("/api/v1/tasks")).status_code == 200
+
+
+async def test_nothing_of_the_gateway_is_shared_between_two(control: Control) -> None:
+    assert make_gateway(control) is not make_gateway(control)
