@@ -1,0 +1,1 @@
+"""The verbs: what makes jobs move."""

@@ -1,0 +1,107 @@
+"""Puts a process together from its settings: the only place that knows which carrier was asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from executors import handles
+from executors.base import Executor
+from executors.control import Control
+from executors.heartbeat import Heartbeat
+from executors.identity import host, make_owner
+from executors.keeper import Claimer
+from executors.runner import Runner
+from executors.settings import Settings
+from executors.thread_executor import ThreadExecutor
+from executors.upkeep import Upkeep
+from executors.watch import Watch
+from tasks import handle, registry
+from tasks.admission import Admission
+from tasks.job import Mode
+from tasks.registry import Registry
+from tasks.store.store import JobStore, open_store
+from tasks.task import DEFAULT_QUEUE
+
+#: The pack that is told where its files lie; loaded only where TASK_MODULES names it.
+FILES_PACK = "tasks.packs.files"
+
+#: Seconds of the first pause while waiting for a job that another process ends; where this process ends it, the
+#: look-out is only the safety net.
+_WATCH = {Mode.CELERY: 0.001, Mode.THREAD: 0.05}
+
+
+def load_tasks(settings: Settings) -> Registry:
+    """The tasks of this deployment; the packs among them are told their settings."""
+    found = registry.load(settings.task_modules)
+    if FILES_PACK in settings.task_modules:
+        importlib.import_module(FILES_PACK).configure(Path(settings.files_root))
+    return found
+
+
+def queue_order(settings: Settings, admission: Admission) -> list[list[str]]:
+    """The groups of JOBGATE_QUEUES; every other queue that a task names is served with the last of them."""
+    order = [list(group) for group in settings.queue_order] or [[]]
+    named = {queue for group in order for queue in group}
+    order[-1].extend(sorted(queue for queue in {*admission.queues, DEFAULT_QUEUE} if queue not in named))
+    return order
+
+
+def claimer(settings: Settings, mode: Mode) -> Claimer:
+    return Claimer(owner=make_owner(), mode=mode, lease=settings.lease, grace=settings.cancel_grace)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[JobStore]:
+    """The store of this process."""
+    store = await open_store(settings.database_url, settings.mode, synchronous=settings.sqlite_synchronous)
+    try:
+        yield store
+    finally:
+        await store.stop()
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[Control]:
+    """A running gateway without its door: store, carrier, upkeep, and the control that HTTP talks to."""
+    found = load_tasks(settings)
+    if FILES_PACK in settings.task_modules:
+        importlib.import_module(FILES_PACK).fill(Path(settings.files_root))
+    admission = Admission(found, settings.defaults)
+    async with opened(settings) as store:
+        await declare_limits(store, found)
+        executor = _executor(settings, store, found, admission)
+        watch = Watch(store, _WATCH[settings.mode])
+        control = Control(store, found, admission, watch, executor, settings.mode)
+        upkeep = Upkeep(store, settings.result_expires, settings.job_retention)
+        handle.bind(handles.LoopClient(control))
+        await executor.start()
+        upkeep.start()
+        try:
+            yield control
+        finally:
+            await executor.stop(settings.drain_timeout)
+            await upkeep.stop()
+            handle.bind(None)
+
+
+async def declare_limits(store: JobStore, found: Registry) -> None:
+    """Write the tasks' rate and concurrency limits into the store."""
+    for task in found:
+        if task.limit_name:
+            await store.set_limit(task.limit_name, task.rate, task.concurrency)
+
+
+def _executor(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Executor:
+    order = queue_order(settings, admission)
+    if settings.mode is Mode.CELERY:
+        # By name, so that a gateway in thread mode never loads Celery's wire.
+        module = importlib.import_module("executors.celery_executor")
+        executor: Executor = module.CeleryExecutor(store, settings.broker_url, order)
+        return executor
+    mine = claimer(settings, Mode.THREAD)
+    threads = ThreadExecutor(store, Runner(found, settings.result_max_bytes), mine, settings.threads, order)
+    threads.heartbeat = Heartbeat(store, mine, f"gateway@{host()}", "threads", threads, found)
+    return threads

@@ -1,0 +1,51 @@
+"""The seam between the record and whatever carries jobs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from tasks.job import Job, Mode
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a carrier can do to a job that runs; shown at `/api/v1/capabilities`, asserted by the conformance suite.
+
+    `stop_running` and `hard_limit` say how far: "process" (its process is killed), "interrupt" (an exception is
+    raised in the thread, which blocking C code does not notice) or "cooperative" (only `check()` and awaits notice).
+    """
+
+    stop_running_sync: str
+    stop_running_async: str
+    hard_limit: str
+    priorities: int = 10
+    remote_workers: bool = False
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether a carrier can carry now, and a sentence why."""
+
+    ok: bool
+    detail: str
+
+
+class Executor(Protocol):
+    """Carries due jobs to a place where the runner claims, performs and settles them. That is all it does.
+
+    The row is the truth: an executor may drop a job or carry it twice, never change it. Status is read from the store.
+    """
+
+    mode: Mode
+    capabilities: Capabilities
+
+    async def start(self) -> None:
+        """Begin to carry; called once."""
+
+    async def stop(self, grace: float) -> None:
+        """Carry no more; let what runs finish for `grace` seconds, then give the rest back unharmed."""
+
+    def cancel_soon(self, job: Job) -> None:
+        """A hint that `job`, which runs, has been asked to stop; the row already says so."""
+
+    async def health(self) -> Health: ...

@@ -1,0 +1,85 @@
+"""Where a body runs, and how it is interrupted there.
+
+A sync body in a thread gets an asynchronous exception (blocking C code does not notice it); in the main thread of a
+process it gets a signal, which interrupts even that; an async body gets the exception where it awaits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+#: Raised by our handler in the main thread of a Celery child; Celery itself uses SIGUSR1.
+SIGNAL = signal.SIGUSR2
+
+
+class Seat(Protocol):
+    """A place for one sync body at a time."""
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """Make the call; what `interrupt` is given is raised in it."""
+
+    def interrupt(self, reason: type[BaseException]) -> None:
+        """Raise `reason` in the body that runs now, if one does. From any other thread."""
+
+
+class ThreadSeat:
+    """The thread that calls `run`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        try:
+            with self._lock:
+                self._thread = threading.get_ident()
+            return call()
+        finally:
+            self._leave()
+
+    def interrupt(self, reason: type[BaseException]) -> None:
+        with self._lock:
+            if self._thread is not None:
+                _raise_in(self._thread, reason)
+
+    def _leave(self) -> None:
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                _raise_in(thread, None)  # one that came too late must not hit the next body
+
+
+class MainSeat:
+    """The main thread of a process that runs one body at a time; made in that thread."""
+
+    def __init__(self) -> None:
+        self._main = threading.get_ident()
+        self._reason: type[BaseException] | None = None
+        self._busy = False
+        signal.signal(SIGNAL, self._handle)
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        self._reason, self._busy = None, True
+        try:
+            return call()
+        finally:
+            self._busy = False
+
+    def interrupt(self, reason: type[BaseException]) -> None:
+        self._reason = reason
+        signal.pthread_kill(self._main, SIGNAL)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        reason, self._reason = self._reason, None
+        if self._busy and reason is not None:
+            raise reason
+
+
+def _raise_in(thread: int, reason: type[BaseException] | None) -> None:
+    target = ctypes.py_object(reason) if reason is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), target)

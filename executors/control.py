@@ -1,0 +1,193 @@
+"""What can be done to jobs: the verbs behind HTTP, Python callers and the command line, the same in every mode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct
+
+from executors.base import Capabilities, Executor, Health
+from executors.watch import Watch
+from tasks.admission import Admission
+from tasks.errors import IdempotencyMismatch, InvalidSubmission, JobNotFound, StateConflict, Unsupported
+from tasks.job import Event, Filter, Job, LogLine, Mode, NewJob, State, Submission
+from tasks.registry import Registry
+from tasks.store.store import JobStore
+from tasks.worker import Worker
+
+
+class Cancellation(Struct, frozen=True, kw_only=True):
+    """What a cancel did: "revoked" (it will never start) or "asked" (it runs and was told to stop)."""
+
+    job: Job
+    action: str
+
+
+class Control:
+    """Submit, read, wait for and steer jobs."""
+
+    def __init__(
+        self, store: JobStore, registry: Registry, admission: Admission, watch: Watch, executor: Executor | None, mode: Mode
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.mode = mode
+        self._admission = admission
+        self._watch = watch
+        self._executor = executor
+
+    @property
+    def queues(self) -> Collection[str]:
+        """The queues that a submission may name."""
+        return self._admission.queues
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this process's carrier can do. Unsupported where there is none."""
+        if self._executor is None:
+            raise Unsupported("this process only submits jobs: ask the gateway")
+        return self._executor.capabilities
+
+    async def health(self) -> Health:
+        """Whether the carrier can carry now."""
+        return await self._executor.health() if self._executor else Health(ok=True, detail="none in this process")
+
+    async def submit(self, wish: Submission) -> Job:
+        """Accept one job; returns after the commit that holds its row. Raises InvalidSubmission and its kin."""
+        new = self._admission.admit(wish)
+        return _pending(new, self.mode, await self.store.accept(new))
+
+    async def submit_once(self, wish: Submission, key: str, fingerprint: str) -> tuple[Job, bool]:
+        """Accept one job under an idempotency key: (job, True), or (the first job under that key, False).
+
+        Raises IdempotencyMismatch when the key came with another `fingerprint` before.
+        """
+        new = self._admission.admit(wish, idempotency_key=key, fingerprint=fingerprint)
+        accepted_at = await self.store.accept_once(new)
+        if accepted_at is not None:
+            return _pending(new, self.mode, accepted_at), True
+        earlier = await self.store.find_by_key(key)
+        if earlier is None:
+            raise StateConflict("the first request with this Idempotency-Key was cleaned up just now: send it again")
+        job, first_fingerprint = earlier
+        if first_fingerprint != fingerprint:
+            raise IdempotencyMismatch(f"this Idempotency-Key belongs to job {job.id}, which had another body", "")
+        return job, False
+
+    async def submit_many(self, wishes: Sequence[Submission]) -> list[Job]:
+        """Accept all of them in one transaction, or none. Pointers in errors start with the index: `/17/kwargs`."""
+        rows = [self._admit_nth(n, wish) for n, wish in enumerate(wishes)]
+        accepted_at = await self.store.accept_many(rows)
+        return [_pending(new, self.mode, accepted_at) for new in rows]
+
+    async def read(self, job_id: str) -> Job:
+        """The job, or JobNotFound."""
+        job = await self.store.get(job_id)
+        if job is None:
+            raise JobNotFound(f"there is no job {job_id}")
+        return job
+
+    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> list[Job]:
+        """Jobs newest first, those with an id below `before`, at most `limit`."""
+        return await self.store.list(wanted, limit, before)
+
+    async def attempts(self, job_id: str) -> Sequence[Event]:
+        """The events in which an attempt ended, oldest first."""
+        await self.read(job_id)
+        return [event for event in await self.store.events(job_id) if event.started_at and event.status != State.STARTED]
+
+    async def events(self, job_id: str, after: int = 0) -> Sequence[Event]:
+        return await self.store.events(job_id, after)
+
+    async def logs(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
+        return await self.store.logs(job_id, after, limit)
+
+    async def wait(self, job_id: str, timeout: float) -> Job:
+        """The job once it is final, or as it stands after `timeout` seconds."""
+        await self._watch.wait(job_id, timeout)
+        return await self.read(job_id)
+
+    async def cancel(self, job_id: str) -> Cancellation:
+        """Stop a job. Waiting: it will never start. Running: it is told to stop. Ended: StateConflict."""
+        job = await self.store.cancel(job_id)
+        if job is None:
+            ended = await self.read(job_id)
+            raise StateConflict(f"job {job_id} has already ended in {ended.status}; nothing to cancel")
+        if job.status is State.STARTED and self._executor is not None:
+            self._executor.cancel_soon(job)
+        return Cancellation(job=job, action="revoked" if job.is_final else "asked")
+
+    async def hold(self, job_id: str) -> Job:
+        """Keep a waiting job from starting until it is released."""
+        return await self._set_held(job_id, held=True)
+
+    async def release(self, job_id: str) -> Job:
+        """Let a held job start when it is due."""
+        return await self._set_held(job_id, held=False)
+
+    async def retry(self, job_id: str) -> Job:
+        """A new job like the ended one, with `retry_of` naming it. StateConflict while the old one is open."""
+        old = await self.read(job_id)
+        if not old.is_final:
+            raise StateConflict(f"job {job_id} is {old.status}: only an ended job can be retried; cancel it first")
+        args, kwargs = json.loads(old.arguments)
+        wish = Submission(
+            task=old.task,
+            args=args,
+            kwargs=kwargs,
+            queue=old.queue,
+            priority=old.priority,
+            max_retries=old.max_retries,
+            soft_time_limit=old.soft_time_limit,
+            time_limit=old.time_limit,
+            tags=json.loads(old.tags or "[]"),
+        )
+        new = self._admission.admit(wish, retry_of=old.id)
+        return _pending(new, self.mode, await self.store.accept(new))
+
+    async def workers(self) -> Sequence[Worker]:
+        """The carriers that showed life lately, from the registry in the store."""
+        return await self.store.workers()
+
+    async def _set_held(self, job_id: str, held: bool) -> Job:
+        job = await self.store.set_held(job_id, held)
+        if job is None:
+            found = await self.read(job_id)
+            raise StateConflict(f"job {job_id} is {found.status}: only a waiting job can be held or released")
+        return job
+
+    def _admit_nth(self, n: int, wish: Submission) -> NewJob:
+        try:
+            return self._admission.admit(wish)
+        except InvalidSubmission as error:
+            error.pointer = f"/{n}{error.pointer}"
+            raise
+
+
+def _pending(new: NewJob, mode: Mode, accepted_at: int) -> Job:
+    due_at = new.due_at if new.due_at is not None else accepted_at + new.delay
+    expires_at = new.expires_at if new.expires_in is None else accepted_at + new.expires_in
+    return Job(
+        id=new.id,
+        task=new.task,
+        queue=new.queue,
+        priority=new.priority,
+        status=State.PENDING,
+        mode=mode,
+        arguments=new.arguments,
+        attempt=0,
+        failures=0,
+        losses=0,
+        max_retries=new.max_retries,
+        max_losses=new.max_losses,
+        soft_time_limit=new.soft_time_limit,
+        time_limit=new.time_limit,
+        held=new.held,
+        limit_name=new.limit_name,
+        created_at=accepted_at,
+        due_at=due_at,
+        expires_at=expires_at,
+        tags=new.tags,
+        retry_of=new.retry_of,
+    )

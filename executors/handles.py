@@ -1,0 +1,71 @@
+"""The clients behind `delay()` and `Handle`: inside a process that has a loop with a store, and outside of one."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from executors.control import Control
+from tasks.errors import ConfigurationError, JobNotFound
+from tasks.handle import Handle
+from tasks.job import Job, Submission
+
+T = TypeVar("T")
+
+
+class LoopClient:
+    """Talks to a Control that lives on a running loop, from that loop or from any other thread."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._loop = asyncio.get_running_loop()
+
+    def submit(self, submission: Submission) -> Handle:
+        return Handle(self._call(self._control.submit(submission)).id)
+
+    async def submit_async(self, submission: Submission) -> Handle:
+        return Handle((await self._await(self._control.submit(submission))).id)
+
+    def read(self, job_id: str) -> Job | None:
+        return self._call(self._control.store.get(job_id))
+
+    async def read_async(self, job_id: str) -> Job | None:
+        return await self._await(self._control.store.get(job_id))
+
+    def wait(self, job_id: str, timeout: float | None) -> Job | None:
+        return self._call(self._wait(job_id, timeout))
+
+    async def wait_async(self, job_id: str, timeout: float | None) -> Job | None:
+        return await self._await(self._wait(job_id, timeout))
+
+    def cancel(self, job_id: str) -> Job:
+        return self._call(self._control.cancel(job_id)).job
+
+    async def cancel_async(self, job_id: str) -> Job:
+        return (await self._await(self._control.cancel(job_id))).job
+
+    async def _wait(self, job_id: str, timeout: float | None) -> Job | None:
+        try:
+            return await self._control.wait(job_id, math.inf if timeout is None else timeout)
+        except JobNotFound:
+            return None
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        if _running_loop() is self._loop:
+            work.close()
+            raise ConfigurationError("this is the loop that would have to answer: await the …_async twin instead")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        if asyncio.get_running_loop() is self._loop:
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

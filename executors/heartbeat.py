@@ -1,0 +1,89 @@
+"""A carrier's sign of life in the worker registry."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from executors.identity import host
+from executors.keeper import Claimer
+from tasks.errors import JobgateError
+from tasks.registry import Registry
+from tasks.store.store import JobStore
+from tasks.worker import Worker
+
+log = logging.getLogger("jobgate.heartbeat")
+
+#: Seconds between two signs of life.
+BEAT = 1.0
+VERSION = "0.1.0"
+
+
+class Carrier(Protocol):
+    """What a heartbeat says of whom it stands for."""
+
+    @property
+    def slots(self) -> int: ...
+    @property
+    def busy(self) -> int: ...
+    @property
+    def queues(self) -> Sequence[str]: ...
+
+
+class Heartbeat:
+    """Registers a carrier, shows that it lives, and strikes it off at the end."""
+
+    def __init__(
+        self, store: JobStore, claimer: Claimer, name: str, pool: str, carrier: Carrier, registry: Registry
+    ) -> None:
+        self._store = store
+        self._claimer = claimer
+        self._name = name
+        self._pool = pool
+        self._carrier = carrier
+        self._tasks = tuple(sorted(task.name for task in registry))
+        self._task: asyncio.Task[None] | None = None
+        self.draining = False
+
+    async def start(self) -> None:
+        await self.beat()
+        self._task = asyncio.create_task(self._run(), name="jobgate-heartbeat")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            with contextlib.suppress(JobgateError):
+                await self._store.gone(self._claimer.owner)
+
+    async def beat(self) -> None:
+        carrier = self._carrier
+        await self._store.beat(
+            Worker(
+                owner=self._claimer.owner,
+                name=self._name,
+                host=host(),
+                pid=os.getpid(),
+                mode=self._claimer.mode,
+                pool=self._pool,
+                slots=carrier.slots,
+                busy=carrier.busy,
+                queues=tuple(carrier.queues),
+                tasks=self._tasks,
+                version=VERSION,
+                draining=self.draining,
+            )
+        )
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            try:
+                await self.beat()
+            except JobgateError as error:
+                log.warning("no sign of life can be given now: %s", error)

@@ -1,0 +1,48 @@
+"""Who this process is: a name that no other process ever has, from which its death can be told."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def host() -> str:
+    return socket.gethostname()
+
+
+def make_owner() -> str:
+    """`host/boot/pid/start/nonce`. Call it in the process that it names, after any fork."""
+    pid = os.getpid()
+    return "/".join([host(), _boot(), str(pid), _start_of(pid) or "0", secrets.token_hex(4)])
+
+
+def is_dead(owner: str) -> bool:
+    """Whether the owner certainly lives no more: a process of this host and boot that is not there now.
+
+    False for what cannot be told: other hosts, other boots, other containers with a boot id of their own.
+    """
+    parts = owner.split("/")
+    if len(parts) != 5 or parts[:2] != [host(), _boot()] or not parts[2].isdigit():
+        return False
+    return _start_of(int(parts[2])) != parts[3]
+
+
+def _boot() -> str:
+    # Containers of one host share the boot id but not the process table: the namespace tells them apart.
+    try:
+        return f"{_BOOT.read_text().strip()[:8]}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return "unknown"
+
+
+def _start_of(pid: int) -> str | None:
+    """The process's start in clock ticks since boot (proc(5), field 22); None if it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,158 @@
+"""Keeps the attempts of this process: their leases, their time limits, the wish that they stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from executors.runner import overran
+from tasks.context import Context
+from tasks.errors import Cancelled, LeaseLost, SoftTimeLimitExceeded, StoreUnavailable
+from tasks.job import Attempt
+from tasks.step import Step, stop
+from tasks.store.store import JobStore
+
+log = logging.getLogger("jobgate.keeper")
+
+#: Seconds between two looks at the clock; a limit is kept to within this.
+TICK = 0.05
+#: Seconds between two looks whether a running job has been asked to stop by another process.
+CANCEL_POLL = 0.5
+
+Reason = type[Cancelled | LeaseLost | SoftTimeLimitExceeded]
+
+
+class Claimer(Struct, frozen=True, kw_only=True):
+    """Who claims, and on what terms. Durations are seconds."""
+
+    owner: str
+    mode: str
+    lease: float
+    grace: float
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """As the store's statements want it."""
+        return {
+            "owner": self.owner,
+            "mode": self.mode,
+            "lease": round(self.lease * 1000),
+            "grace": round(self.grace * 1000),
+        }
+
+
+class Running:
+    """One attempt under way. `interrupt` raises a reason inside its body; `abandoned`: nobody waits for it any more."""
+
+    __slots__ = ("abandoned", "attempt", "context", "interrupt", "renewed_at", "started_at", "stopped_at")
+
+    def __init__(self, attempt: Attempt, context: Context, interrupt: Callable[[Reason], None]) -> None:
+        self.attempt = attempt
+        self.context = context
+        self.interrupt = interrupt
+        self.abandoned = False
+        self.started_at = self.renewed_at = time.monotonic()
+        self.stopped_at: float | None = None
+
+    def stop(self, reason: Reason) -> None:
+        """Tell the task, once; a cancel and a lost lease outrank the soft limit."""
+        if self.stopped_at is None or reason is not SoftTimeLimitExceeded:
+            if reason is not SoftTimeLimitExceeded and self.stopped_at is None:
+                self.stopped_at = time.monotonic()
+            self.context.stop(reason)
+            self.interrupt(reason)
+
+
+class Keeper:
+    """One per process, on the loop of its store.
+
+    `give_up` is called with an attempt that passed its hard limit or ignored a cancel for the whole grace, and with
+    the step that its job takes therefore.
+    """
+
+    def __init__(self, store: JobStore, claimer: Claimer, give_up: Callable[[Running, Step], None]) -> None:
+        self._store = store
+        self._claimer = claimer
+        self._give_up = give_up
+        self._running: dict[tuple[str, int], Running] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._polled_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def all(self) -> list[Running]:
+        return list(self._running.values())
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="jobgate-keeper")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def begin(self, running: Running) -> None:
+        self._running[running.attempt.id, running.attempt.attempt] = running
+
+    def forget(self, job_id: str, attempt: int) -> Running | None:
+        """The attempt has ended; None if it was given up before."""
+        return self._running.pop((job_id, attempt), None)
+
+    def cancel(self, job_id: str) -> None:
+        """Tell the job's attempt to stop, if it runs here."""
+        for (running_id, _), running in list(self._running.items()):
+            if running_id == job_id and running.stopped_at is None:
+                running.stop(Cancelled)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            for running in self.all():
+                self._check(running, now)
+            try:
+                await self._renew(now)
+                await self._poll_cancels(now)
+            except StoreUnavailable as error:
+                log.warning("leases cannot be renewed now: %s", error)
+
+    def _check(self, running: Running, now: float) -> None:
+        attempt, age = running.attempt, now - running.started_at
+        if attempt.time_limit is not None and age >= attempt.time_limit:
+            self._give_up(running, overran(attempt))
+        elif running.stopped_at is not None and now - running.stopped_at >= self._claimer.grace:
+            self._give_up(running, stop(attempt, age))
+        elif now - running.renewed_at > self._claimer.lease:
+            running.stop(LeaseLost)
+        elif attempt.soft_time_limit is not None and age >= attempt.soft_time_limit:
+            if not running.context.cancelled:
+                running.stop(SoftTimeLimitExceeded)
+
+    async def _renew(self, now: float) -> None:
+        due = [running for running in self.all() if now - running.renewed_at >= self._claimer.lease / 3]
+        if not due:
+            return
+        wanted = [(running.attempt.id, running.attempt.attempt) for running in due]
+        held = await self._store.renew(wanted, self._claimer.params)
+        for running in due:
+            if running.attempt.id not in held:
+                running.stop(LeaseLost)
+            else:
+                running.renewed_at = now
+                if held[running.attempt.id] and running.stopped_at is None:
+                    running.stop(Cancelled)
+
+    async def _poll_cancels(self, now: float) -> None:
+        if now - self._polled_at < CANCEL_POLL or not any(now - r.started_at > CANCEL_POLL for r in self.all()):
+            return
+        self._polled_at = now
+        for job_id in await self._store.cancelled(self._claimer.owner):
+            self.cancel(job_id)

@@ -1,0 +1,150 @@
+"""One attempt of one job: call the task, and turn whatever happens into a step. It writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import traceback
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+import msgspec
+
+from tasks import step
+from tasks.context import Context, enter
+from tasks.errors import Cancelled, FatalError, InvalidArguments, LeaseLost, Retry, SoftTimeLimitExceeded, explain, printable
+from tasks.job import Attempt, ErrorCode
+from tasks.registry import Registry
+from tasks.step import Failure, Step
+from tasks.task import Task
+
+#: Characters of a traceback that are kept: its end, where the cause is.
+TRACE_LENGTH = 16_384
+
+
+class Runner:
+    """Performs attempts. `max_result` is the largest result in bytes of JSON."""
+
+    def __init__(self, registry: Registry, max_result: int) -> None:
+        self._registry = registry
+        self._max_result = max_result
+
+    def is_async(self, attempt: Attempt) -> bool:
+        task = self._registry.find(attempt.task)
+        return task is not None and task.is_async
+
+    def perform(self, attempt: Attempt, context: Context, guard: Callable[[Callable[[], Any]], Any]) -> Step:
+        """Run a sync task in this thread. `guard(call)` makes the call in a way that it can be interrupted."""
+        started = time.perf_counter()
+        try:
+            call = self._call(attempt, context)
+            enter(context)
+            return self._succeed(attempt, guard(call), started)
+        except BaseException as error:  # whatever a task raises, even SystemExit, ends its attempt and nothing else
+            return self._decide(attempt, error, time.perf_counter() - started)
+
+    async def perform_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> Step:
+        """Run an async task on this loop."""
+        started = time.perf_counter()
+        try:
+            call = self._call(attempt, context)
+            enter(context)
+            return self._succeed(attempt, await _steer(call(), interruption), started)
+        except BaseException as error:  # as above
+            return self._decide(attempt, error, time.perf_counter() - started)
+
+    def _call(self, attempt: Attempt, context: Context) -> Callable[[], Any]:
+        task = self._registry.find(attempt.task)
+        if task is None:
+            raise _Unregistered(attempt.task, self._registry)
+        args, kwargs = task.signature.convert(*json.loads(attempt.arguments))
+        function = task.function
+        return (lambda: function(context, *args, **kwargs)) if task.bind else (lambda: function(*args, **kwargs))
+
+    def _succeed(self, attempt: Attempt, result: Any, started: float) -> Step:
+        runtime = time.perf_counter() - started
+        try:
+            text = json.dumps(result, allow_nan=False, default=msgspec.to_builtins) if result is not None else "null"
+        except (TypeError, ValueError, RecursionError) as error:
+            words = f"the task ran, but its result is not JSON: {explain(error, 500)}"
+            return step.fail(attempt, Failure(code=ErrorCode.RESULT_NOT_SERIALISABLE, message=words), runtime)
+        if len(text) > self._max_result:
+            words = f"the task ran, but its result has {len(text)} bytes of JSON; the limit is {self._max_result}"
+            return step.fail(attempt, Failure(code=ErrorCode.RESULT_TOO_LARGE, message=words), runtime)
+        return step.succeed(attempt, text, runtime)
+
+    def _decide(self, attempt: Attempt, error: BaseException, runtime: float) -> Step:
+        if isinstance(error, Cancelled):
+            return step.stop(attempt, runtime)
+        if isinstance(error, LeaseLost):
+            return step.interrupt(attempt)
+        failure = _failure(error)
+        if not isinstance(error, _FINAL) and attempt.failures < attempt.max_retries:
+            return step.retry(attempt, failure, self._delay(attempt, error), runtime)
+        return step.fail(attempt, failure, runtime)
+
+    def _delay(self, attempt: Attempt, error: BaseException) -> float:
+        if isinstance(error, Retry) and error.countdown is not None:
+            return max(0.0, error.countdown)
+        task: Task[..., Any] = self._registry.get(attempt.task)
+        return task.retry.delay(attempt.failures + 1)
+
+
+class _Unregistered(FatalError):
+    """The task is not registered in this process."""
+
+    def __init__(self, name: str, registry: Registry) -> None:
+        known = ", ".join(sorted(task.name for task in registry)[:20])
+        super().__init__(f"task {name!r} is not registered on this worker; check its TASK_MODULES. It knows: {known}")
+
+
+_FINAL = (FatalError, InvalidArguments)
+
+
+def _failure(error: BaseException) -> Failure:
+    """Why the attempt failed. What a user's code raised has a traceback; our own findings need none."""
+    if isinstance(error, _Unregistered):
+        return Failure(code=ErrorCode.UNKNOWN_TASK, message=error.detail)
+    if isinstance(error, InvalidArguments):
+        return Failure(code=ErrorCode.INVALID_ARGUMENTS, message=f"{error.pointer}: {error.detail}")
+    code = ErrorCode.TIMEOUT if isinstance(error, SoftTimeLimitExceeded) else ErrorCode.TASK_ERROR
+    try:
+        trace = printable("".join(traceback.format_exception(error))[-TRACE_LENGTH:], TRACE_LENGTH)
+    except Exception:  # a broken __str__ breaks the traceback's last line too
+        trace = None
+    return Failure(code=code, message=explain(error), type=type(error).__name__, trace=trace)
+
+
+def overran(attempt: Attempt) -> Step:
+    """The step of an attempt that ran past its hard limit."""
+    message = f"it ran past its time limit of {attempt.time_limit:g} s" if attempt.time_limit else "time limit"
+    return step.fail(attempt, Failure(code=ErrorCode.TIMEOUT, message=message), attempt.time_limit)
+
+
+class Interruption:
+    """Why an async body is being cancelled, if it is by us."""
+
+    def __init__(self) -> None:
+        self.reason: type[BaseException] | None = None
+
+
+@types.coroutine
+def _steer(body: Coroutine[Any, Any, Any], interruption: Interruption) -> Generator[Any, Any, Any]:
+    """Drive `body`, raising the interruption's reason inside it where asyncio would raise CancelledError."""
+    resume: Callable[[Any], Any] = body.send
+    value: Any = None
+    while True:
+        try:
+            waited_for = resume(value)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            value = yield waited_for
+            resume = body.send
+        except asyncio.CancelledError as cancelled:
+            resume = body.throw
+            value = cancelled if interruption.reason is None else interruption.reason()
+        except BaseException as error:
+            resume, value = body.throw, error

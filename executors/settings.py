@@ -1,0 +1,129 @@
+"""The deployment's settings: read from the environment once, by the process entries, into a frozen value."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tasks.admission import Defaults
+from tasks.errors import ConfigurationError
+from tasks.job import Mode
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1, le=1000)]
+Seconds = Annotated[float, Meta(gt=0, le=315_360_000)]
+
+#: Celery's own default for the name of its queue is served last; tasks' queues are added at start.
+_PACKS = ("tasks.packs.files", "tasks.packs.demo")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Every setting of every process; the environment variable of each is in `VARIABLES`. Durations are seconds."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    use_celery: bool = False
+    database_url: str = "sqlite:///var/jobgate.db"
+    sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    task_modules: tuple[str, ...] = _PACKS
+    files_root: str = "var/files"
+    api_keys: tuple[str, ...] = ()
+    queues: str = ""
+    threads: Count = 16
+    celery_concurrency: Count = 4
+    celery_pool: Literal["prefork", "threads", "solo"] = "prefork"
+    soft_time_limit: Seconds = 300.0
+    time_limit: Seconds = 600.0
+    result_expires: Seconds = 86_400.0
+    job_retention: Seconds = 7 * 86_400.0
+    result_max_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 1 << 20
+    lease: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    cancel_grace: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    drain_timeout: Annotated[float, Meta(ge=0, le=3600)] = 20.0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """The settings, or ConfigurationError naming the variable and what it takes."""
+        _refuse_unknown(environ)
+        given = {name: _value(name, environ[variable]) for name, variable in VARIABLES.items() if environ.get(variable)}
+        try:
+            return msgspec.convert(given, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise _explain(error, given) from None
+
+    @property
+    def mode(self) -> Mode:
+        return Mode.CELERY if self.use_celery else Mode.THREAD
+
+    @property
+    def queue_order(self) -> tuple[tuple[str, ...], ...]:
+        """JOBGATE_QUEUES as groups: `a>b,c` serves a strictly before b and c, which share."""
+        groups = [tuple(filter(None, map(str.strip, group.split(",")))) for group in self.queues.split(">")]
+        return tuple(group for group in groups if group)
+
+    @property
+    def defaults(self) -> Defaults:
+        return Defaults(
+            soft_time_limit=self.soft_time_limit,
+            time_limit=self.time_limit,
+            queues=tuple(queue for group in self.queue_order for queue in group),
+        )
+
+
+VARIABLES = {
+    "host": "HOST",
+    "port": "PORT",
+    "use_celery": "USE_CELERY",
+    "database_url": "DATABASE_URL",
+    "sqlite_synchronous": "JOBGATE_SQLITE_SYNCHRONOUS",
+    "broker_url": "CELERY_BROKER_URL",
+    "task_modules": "TASK_MODULES",
+    "files_root": "FILES_ROOT",
+    "api_keys": "JOBGATE_API_KEYS",
+    "queues": "JOBGATE_QUEUES",
+    "threads": "JOBGATE_THREADS",
+    "celery_concurrency": "CELERY_CONCURRENCY",
+    "celery_pool": "CELERY_POOL",
+    "soft_time_limit": "CELERY_TASK_SOFT_TIME_LIMIT",
+    "time_limit": "CELERY_TASK_TIME_LIMIT",
+    "result_expires": "RESULT_EXPIRES",
+    "job_retention": "JOBGATE_JOB_RETENTION",
+    "result_max_bytes": "JOBGATE_RESULT_MAX_BYTES",
+    "lease": "JOBGATE_LEASE",
+    "cancel_grace": "JOBGATE_CANCEL_GRACE",
+    "drain_timeout": "JOBGATE_DRAIN_TIMEOUT",
+    "log_level": "LOG_LEVEL",
+}
+_LISTS = {"task_modules", "api_keys"}
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _LISTS:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if name == "use_celery":
+        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
+    return text
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = set(VARIABLES.values())
+    for variable in environ:
+        if variable.startswith("JOBGATE_") and variable not in known:
+            ours = ", ".join(sorted(name for name in known if name.startswith("JOBGATE_")))
+            raise ConfigurationError(f"{variable} is not a setting; those that are: {ours}")
+
+
+def _explain(error: msgspec.ValidationError, given: Mapping[str, Any]) -> ConfigurationError:
+    words, _, path = str(error).partition(" - at ")
+    name = (re.findall(r"\w+", path) or [""])[0]
+    takes = words.removeprefix("Expected ").removeprefix("Invalid ")
+    return ConfigurationError(f"{VARIABLES.get(name, name)}={given.get(name)!r} is wrong: it takes {takes}")

@@ -1,0 +1,208 @@
+"""Carries jobs to threads of this process: N slots claim straight from the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from queue import SimpleQueue
+from threading import Thread
+
+from executors.base import Capabilities, Health
+from executors.body import ThreadSeat
+from executors.heartbeat import Heartbeat
+from executors.keeper import Claimer, Keeper, Reason, Running
+from executors.loop_thread import LoopThread
+from executors.reports import Reports
+from executors.runner import Interruption, Runner
+from executors.settling import Settling
+from tasks.context import Context
+from tasks.errors import LeaseLost, StoreUnavailable
+from tasks.job import Attempt, Job, Mode, State
+from tasks.step import Step, interrupt
+from tasks.store import statements
+from tasks.store.backend import Query, Rows
+from tasks.store.store import JobStore
+from tasks.store.writer import to_attempt
+
+#: Seconds after which idle slots look by themselves: for jobs whose limit is free again, and as the safety net for a
+#: job that another process accepted.
+POLL = 0.1
+
+
+class ThreadExecutor:
+    """Slots before claims: a job is claimed only for a slot that is free to run it.
+
+    It hangs on the store's writer as a Taker: a transaction that accepts jobs claims for the free slots as well.
+    """
+
+    mode = Mode.THREAD
+    capabilities = Capabilities(stop_running_sync="interrupt", stop_running_async="interrupt", hard_limit="interrupt")
+
+    def __init__(
+        self, store: JobStore, runner: Runner, claimer: Claimer, slots: int, queues: Sequence[Sequence[str]]
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._claimer = claimer
+        self._free = self.slots = slots
+        self._asked = 0
+        self._order = [list(group) for group in queues]
+        self._take = statements.take(self._order)
+        self._backlog = True
+        self._open = False
+        self._inbox: SimpleQueue[tuple[Running, ThreadSeat] | None] = SimpleQueue()
+        self._outbox: deque[Step] = deque()
+        self._collecting = False
+        self._settles: set[asyncio.Task[State | None]] = set()
+        self._keeper = Keeper(store, claimer, self._give_up)
+        self.abandoned = 0
+        self.heartbeat: Heartbeat | None = None
+
+    @property
+    def busy(self) -> int:
+        return self.slots - self._free
+
+    @property
+    def queues(self) -> list[str]:
+        return [queue for group in self._order for queue in group]
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bodies = LoopThread("jobgate-async")
+        self._reports = Reports(self._store, self._claimer.owner)
+        self._settling = Settling(self._store, self._reports, self._claimer.lease)
+        self._open = True
+        for _ in range(self.slots):
+            self._add_thread()
+        self._keeper.start()
+        self._store.writer.takers.append(self)
+        self._poller = asyncio.create_task(self._poll(), name="jobgate-thread-poll")
+        if self.heartbeat is not None:
+            await self.heartbeat.start()
+
+    async def stop(self, grace: float) -> None:
+        self._open = False
+        self._poller.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while len(self._keeper) or self._settles:
+                    await asyncio.sleep(0.01)
+        for running in self._keeper.all():
+            self._give_up(running, interrupt(running.attempt))
+        await asyncio.gather(*self._settles)
+        await self._keeper.stop()
+        await self._reports.flush()
+        if self.heartbeat is not None:
+            await self.heartbeat.stop()
+        for _ in range(self.slots):
+            self._inbox.put(None)
+        self._bodies.stop()
+
+    def cancel_soon(self, job: Job) -> None:
+        self._keeper.cancel(job.id)
+
+    async def health(self) -> Health:
+        detail = f"{self.busy} of {self.slots} slots busy, {self.abandoned} threads abandoned"
+        return Health(ok=self._open, detail=detail)
+
+    def superseded(self) -> int:
+        """How many outcomes came too late and were refused."""
+        return self._settling.superseded
+
+    def wanted(self, accepting: bool) -> Query | None:
+        if not self._open or self._free == 0 or not (accepting or self._backlog):
+            return None
+        self._asked = self._free
+        names = {f"q{n}": queue for n, queue in enumerate(self.queues)}
+        return Query(self._take, {**self._claimer.params, **names, "n": self._free})
+
+    def taken(self, rows: Rows | None) -> None:
+        self._backlog = rows is None or len(rows) == self._asked
+        for row in rows or ():
+            self._begin(to_attempt(row))
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._free -= 1
+        context = Context(attempt, self._reports.reporter(attempt))
+        if self._runner.is_async(attempt):
+            self._begin_async(attempt, context)
+        else:
+            seat = ThreadSeat()
+            running = Running(attempt, context, seat.interrupt)
+            self._keeper.begin(running)
+            self._inbox.put((running, seat))
+
+    def _begin_async(self, attempt: Attempt, context: Context) -> None:
+        interruption = Interruption()
+        body = self._bodies.submit(self._run_async(attempt, context, interruption))
+
+        def interrupt_body(reason: Reason) -> None:
+            interruption.reason = reason
+            body.cancel()
+
+        self._keeper.begin(Running(attempt, context, interrupt_body))
+
+    async def _run_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> None:
+        self._deliver(await self._runner.perform_async(attempt, context, interruption))
+
+    def _add_thread(self) -> None:
+        Thread(target=self._work, name="jobgate-slot", daemon=True).start()
+
+    def _work(self) -> None:
+        """One slot's thread, until it is told to end or its body was given up."""
+        while (work := self._inbox.get()) is not None:
+            running, seat = work
+            self._deliver(self._runner.perform(running.attempt, running.context, seat.run))
+            if running.abandoned:
+                return
+
+    def _deliver(self, step: Step) -> None:
+        """From a body's thread: hand the step to the loop, which collects a burst of them at once."""
+        self._outbox.append(step)
+        if not self._collecting:
+            self._collecting = True
+            self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = False  # before the emptying: what is delivered from now on is collected again
+        while self._outbox:
+            step = self._outbox.popleft()
+            if self._keeper.forget(step.job_id, step.attempt) is not None:
+                self._free += 1
+                self._settle(step)
+        if self._backlog:
+            self._store.writer.nudge()
+
+    def _give_up(self, running: Running, step: Step) -> None:
+        """Settle without waiting for the body. Its thread is not trusted again: another takes its place."""
+        if self._keeper.forget(step.job_id, step.attempt) is None:
+            return
+        running.abandoned = True
+        self.abandoned += 1
+        running.interrupt(LeaseLost)
+        if not self._runner.is_async(running.attempt):
+            self._add_thread()
+        self._free += 1
+        self._settle(step)
+
+    def _settle(self, step: Step) -> None:
+        task = self._loop.create_task(self._settling.settle(step))
+        self._settles.add(task)
+        task.add_done_callback(self._settles.discard)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL)
+            if self._free:
+                with contextlib.suppress(StoreUnavailable):
+                    await self._take_limited()
+                    self._backlog = self._backlog or await self._store.has_ready(self.queues)
+                    if self._backlog:
+                        self._store.writer.nudge()
+
+    async def _take_limited(self) -> None:
+        """Claim for the limits that are free now; see `statements.PASS`."""
+        for row in await self._store.take_limited(self.queues, self._free, self._claimer.params) if self._free else ():
+            self._begin(to_attempt(row))

@@ -1,0 +1,114 @@
+"""What any process may do for the record, as often as it likes: stage, expire, reap, sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import uuid_utils
+
+from executors.identity import is_dead
+from tasks.errors import JobgateError
+from tasks.store import statements
+from tasks.store.store import JobStore
+
+log = logging.getLogger("jobgate.upkeep")
+
+#: Rows that one statement of upkeep touches at most, so that it never holds up anybody's commit for long.
+CHUNK = 1_000
+#: Seconds between looks for delayed jobs: an eta is kept to within this, and never early.
+STAGE_PAUSE = 0.1
+REAP_PAUSE = 0.5
+SWEEP_PAUSE = 1.0
+#: Seconds after which a carrier without a sign of life is struck off the registry.
+WORKER_MEMORY = 3600.0
+
+_FIRST_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Upkeep:
+    """Leaderless: each duty is a conditional update, so any number of processes may run them at once."""
+
+    def __init__(self, store: JobStore, result_expires: float, job_retention: float) -> None:
+        self._store = store
+        self._result_age = round(result_expires * 1000)
+        self._job_age = round(job_retention * 1000)
+        self._swept = _FIRST_ID
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        beats: list[tuple[Callable[[], Awaitable[float]], str]] = [
+            (self.stage, "stage"),
+            (self.reap, "reap"),
+            (self.sweep, "sweep"),
+            (self.tally, "tally"),
+        ]
+        self._tasks = [asyncio.create_task(self._beat(duty), name=f"jobgate-{name}") for duty, name in beats]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def stage(self) -> float:
+        """Make the delayed jobs that have come due ready; seconds until the next look."""
+        wait = await self._store.next_due()
+        if wait is None or wait > 0:
+            return STAGE_PAUSE if wait is None else min(wait + 0.001, STAGE_PAUSE)
+        staged = await self._store.run(statements.STAGE, n=CHUNK)
+        self._store.writer.woken()
+        return 0.0 if staged else STAGE_PAUSE
+
+    async def reap(self) -> float:
+        """End or requeue the attempts whose lease has run out, and revoke the jobs that expired before they started."""
+        dead = [owner for owner in await self._store.owners() if is_dead(owner)]
+        if dead:
+            await self._store.abandon(dead)
+        for job_id, _, status, code, owner in await self._store.run(statements.REAP, n=CHUNK):
+            log.warning("job %s: attempt of %s reaped (%s), now %s", job_id, owner, code, status)
+            self._store.writer.woken()
+        await self._store.run(statements.EXPIRE, n=CHUNK)
+        return REAP_PAUSE
+
+    async def sweep(self) -> float:
+        """Let old results expire and old rows go: one chunk of ids in order, then the next one."""
+        youngest = min(self._result_age, self._job_age)
+        before = _id_at(time.time() * 1000 - youngest)
+        ids = [row[0] for row in await self._store.run(statements.SWEEP, after=self._swept, before=before, n=CHUNK)]
+        if not ids:
+            self._swept = _FIRST_ID
+            await self._store.run(statements.FORGET_WORKERS, age=round(WORKER_MEMORY * 1000))
+            return SWEEP_PAUSE * 10
+        bounds = {"after": self._swept, "last": ids[-1]}
+        await self._store.run(statements.EXPIRE_RESULTS, **bounds, result_age=self._result_age)
+        for deletion in (statements.DELETE_EVENTS, statements.DELETE_LOGS, statements.DELETE_JOBS):
+            await self._store.run(deletion, **bounds, job_age=self._job_age)
+        self._swept = ids[-1]
+        return SWEEP_PAUSE
+
+    async def tally(self) -> float:
+        """Fold new events into the counters."""
+        await self._store.tallies.fold()
+        return SWEEP_PAUSE
+
+    async def _beat(self, duty: Callable[[], Awaitable[float]]) -> None:
+        while True:
+            try:
+                pause = await duty()
+            except JobgateError as error:
+                log.warning("upkeep waits for the store: %s", error)
+                pause = SWEEP_PAUSE
+            except Exception:  # one bad tick must not end a duty for the life of the process
+                log.exception("upkeep failed; it goes on")
+                pause = SWEEP_PAUSE
+            await asyncio.sleep(pause)
+
+
+def _id_at(milliseconds: float) -> str:
+    """The smallest UUIDv7 of that moment."""
+    return str(uuid_utils.UUID(int=int(max(0.0, milliseconds)) << 80))

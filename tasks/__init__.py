@@ -1,0 +1,18 @@
+"""What a task author needs."""
+
+from tasks.context import Context, current
+from tasks.errors import Cancelled, FatalError, LeaseLost, Retry, SoftTimeLimitExceeded
+from tasks.task import BaseTaskWithRetry, Task, task
+
+__all__ = [
+    "BaseTaskWithRetry",
+    "Cancelled",
+    "Context",
+    "FatalError",
+    "LeaseLost",
+    "Retry",
+    "SoftTimeLimitExceeded",
+    "Task",
+    "current",
+    "task",
+]

@@ -1,0 +1,85 @@
+"""Which tasks a process knows: a dictionary filled from modules, nothing global."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from tasks.errors import ConfigurationError, UnknownTask
+from tasks.task import Task
+
+#: A package that brings tasks may name its modules under this entry point group.
+ENTRY_POINTS = "jobgate.tasks"
+
+
+class Registry:
+    """Tasks by name."""
+
+    def __init__(self, tasks: Iterable[Task[..., Any]] = ()) -> None:
+        self._tasks: dict[str, Task[..., Any]] = {}
+        for task in tasks:
+            self.add(task)
+
+    def __iter__(self) -> Iterator[Task[..., Any]]:
+        return iter(self._tasks.values())
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def add(self, task: Task[..., Any]) -> None:
+        known = self._tasks.setdefault(task.name, task)
+        if known is not task:
+            raise ConfigurationError(
+                f"two tasks are named {task.name!r}: {_where(known)} and {_where(task)}; rename one of them"
+            )
+
+    def find(self, name: str) -> Task[..., Any] | None:
+        return self._tasks.get(name)
+
+    def get(self, name: str) -> Task[..., Any]:
+        """The task, or UnknownTask with the nearest names."""
+        task = self._tasks.get(name)
+        if task is None:
+            near = difflib.get_close_matches(name, self._tasks, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else "; GET /api/v1/tasks lists those that are"
+            raise UnknownTask(f"no task {name!r} is registered{hint}", "/task")
+        return task
+
+
+def load(modules: Iterable[str]) -> Registry:
+    """The tasks found as module-level names in `modules` and in the modules of installed packages.
+
+    Raises ConfigurationError for a module that cannot be imported, with the reason.
+    """
+    plugged = [point.value for point in entry_points(group=ENTRY_POINTS)]
+    registry = Registry()
+    for name in [*modules, *plugged]:
+        for task in _tasks_of(_import(name)):
+            registry.add(task)
+    return registry
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"TASK_MODULES: cannot import {name!r}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _tasks_of(module: ModuleType) -> Iterator[Task[..., Any]]:
+    return (value for value in vars(module).values() if isinstance(value, Task))
+
+
+def _where(task: Task[..., Any]) -> str:
+    return f"{task.function.__module__}.{task.function.__qualname__}"

@@ -1,0 +1,138 @@
+"""A function's parameters as a type: arguments are checked, converted and described from it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_type_hints
+
+import msgspec
+
+from tasks.errors import ConfigurationError, InvalidArguments
+
+_PATH = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Signature:
+    """What a task takes.
+
+    `check` raises InvalidArguments with a JSON pointer under `/args` or `/kwargs`; `convert` returns the arguments as
+    the function wants them (a UUID, a datetime, a Struct where the annotation says so).
+    """
+
+    def __init__(self, function: Callable[..., Any], skip_first: bool) -> None:
+        parameters = list(inspect.signature(function).parameters.values())[1 if skip_first else 0 :]
+        hints = _hints(function)
+        named = [p for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)]
+        self._positional = [p.name for p in parameters if p.kind in _POSITIONAL]
+        self._positional_only = {p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY}
+        self._keyword_only = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        self._names = [p.name for p in named]
+        self._rest = next((hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self._extra = next((hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        self._type = _struct(function, named, hints)
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise InvalidArguments unless a call with these JSON values would fit."""
+        self._bind(args, kwargs)
+
+    def convert(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The same arguments with every value in its annotated type; defaults stay the function's own."""
+        value, rest, extra = self._bind(args, kwargs)
+        given = len(args) - len(rest)
+        positional = [getattr(value, name) for name in self._positional[:given]]
+        named = {name: getattr(value, name) for name in kwargs if name not in extra}
+        return [*positional, *rest], {**named, **extra}
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the keyword arguments."""
+        (schema,), components = msgspec.json.schema_components([self._type], ref_template="#/$defs/{name}")
+        own = components.pop(schema.get("$ref", "").rpartition("/")[2], schema)
+        closed = {**own, "additionalProperties": self._extra is not None}
+        return {**closed, "$defs": components} if components else closed
+
+    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
+        names = self._positional[: len(args)]
+        rest = self._convert_rest(args[len(names) :], len(names))
+        known = {name: value for name, value in kwargs.items() if name in self._names}
+        extra = self._convert_extra({name: value for name, value in kwargs.items() if name not in known})
+        self._refuse_clashes(names, known)
+        try:
+            value = msgspec.convert({**dict(zip(names, args, strict=False)), **known}, self._type)
+        except msgspec.ValidationError as error:
+            raise self._explain(error, names) from None
+        return value, rest, extra
+
+    def _convert_rest(self, values: Sequence[Any], offset: int) -> list[Any]:
+        if values and self._rest is None:
+            takes = f"takes at most {offset} positional argument{'' if offset == 1 else 's'}"
+            raise InvalidArguments(f"too many positional arguments: the task {takes}", f"/args/{offset}")
+        kind = Any if self._rest is None else self._rest
+        return [_convert(value, kind, f"/args/{offset + n}") for n, value in enumerate(values)]
+
+    def _convert_extra(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        if values and self._extra is None:
+            name = next(iter(values))
+            takes = ", ".join(self._names) or "no arguments"
+            raise InvalidArguments(f"unknown argument {name!r}: the task takes {takes}", _pointer("kwargs", name))
+        kind = Any if self._extra is None else self._extra
+        return {name: _convert(value, kind, _pointer("kwargs", name)) for name, value in values.items()}
+
+    def _refuse_clashes(self, names: Sequence[str], known: Mapping[str, Any]) -> None:
+        for name in names:
+            if name in known:
+                raise InvalidArguments(f"argument {name!r} is given twice, in args and in kwargs", _pointer("kwargs", name))
+        for name in known:
+            if name in self._positional_only:
+                raise InvalidArguments(f"argument {name!r} is positional only: give it in args", _pointer("kwargs", name))
+
+    def _explain(self, error: msgspec.ValidationError, names: Sequence[str]) -> InvalidArguments:
+        text = str(error)
+        if missing := re.search(r"missing required field `([^`]+)`", text):
+            return InvalidArguments(f"argument {missing[1]!r} is missing", "/kwargs" if not names else "")
+        found = _PATH.search(text)
+        head, *tail = re.findall(r"[^.\[\]]+", found[1] if found else "") or [""]
+        where = f"/args/{names.index(head)}" if head in names else _pointer("kwargs", head)
+        words = _PATH.sub("", text)
+        return InvalidArguments(f"argument {head!r}: {words}", "/".join([where, *tail]))
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ConfigurationError(f"task function {function.__qualname__}: cannot resolve an annotation: {error}") from error
+
+
+def _struct(function: Callable[..., Any], parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any]) -> type:
+    fields = [
+        (p.name, hints.get(p.name, Any)) if p.default is p.empty else (p.name, hints.get(p.name, Any), _default(p.default))
+        for p in parameters
+    ]
+    struct = msgspec.defstruct(f"{function.__name__}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
+    try:
+        msgspec.json.schema_components([struct])
+    except (TypeError, NotImplementedError) as error:
+        raise ConfigurationError(
+            f"task function {function.__qualname__}: a parameter's type has no JSON form ({error}); "
+            "use JSON types, dates, UUIDs, enums, dataclasses or msgspec Structs"
+        ) from error
+    return struct
+
+
+def _default(value: Any) -> Any:
+    # msgspec refuses mutable defaults; only their presence matters here, the function keeps its own.
+    return msgspec.field(default_factory=lambda: value) if isinstance(value, list | dict | set) else value
+
+
+def _convert(value: Any, kind: Any, pointer: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidArguments(_PATH.sub("", str(error)), pointer) from None
+
+
+def _pointer(*parts: str) -> str:
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)

@@ -1,0 +1,1 @@
+"""The record: one row a job, in SQLite or PostgreSQL."""

@@ -1,0 +1,79 @@
+"""The seam to a database: run a few statements in one transaction, and hand out an engine for reading."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from msgspec import Struct
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tasks.errors import ConfigurationError, JobgateError
+
+
+class Query(Struct, frozen=True):
+    """One statement: a text of `statements`, its parameters, and for `{rows: …}` the rows."""
+
+    sql: str
+    params: Mapping[str, Any] = {}
+    rows: Sequence[Sequence[Any]] | None = None
+
+
+#: The mark of a table made of given rows, and the parameters of a statement.
+ROWS = re.compile(r"\{rows: ([^}]*)\}")
+PARAM = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+
+
+def columns(mark: str) -> list[tuple[str, str]]:
+    """Name and type of each column in the text between the braces of `{rows: …}`."""
+    return [(name, kind) for name, _, kind in (part.partition(" ") for part in mark.split(", "))]
+
+
+Rows = list[tuple[Any, ...]]
+
+
+class Refused(JobgateError):
+    """The database refused a statement for what it says, not for want of service; the transaction left no trace."""
+
+
+class Backend(Protocol):
+    """A database. `transact` raises Refused or StoreUnavailable; in both cases nothing of the program is confirmed."""
+
+    engine: AsyncEngine
+
+    async def start(self) -> None: ...
+    async def transact(self, program: Sequence[Query]) -> list[Rows]:
+        """Run all statements in one transaction; the rows that each returned."""
+
+    async def stop(self) -> None: ...
+
+
+_MODULES = {"sqlite": "tasks.store.sqlite", "postgresql": "tasks.store.postgres"}
+
+
+def parse_url(text: str) -> URL:
+    """The URL of a supported database, or ConfigurationError."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in _MODULES:
+        raise ConfigurationError(
+            "DATABASE_URL takes sqlite:///path/to/file.db or postgresql://user:password@host/name; "
+            f"got {text.split('@')[-1]!r}"
+        )
+    return url
+
+
+def make_backend(url: URL, **options: Any) -> Backend:
+    """The backend for `url`. Its module is loaded by name, so that nobody needs the driver of the other database."""
+    name = _MODULES[url.get_backend_name()]
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"DATABASE_URL needs the package {error.name!r}: install jobgate[postgres]") from error
+    return cast(Backend, module.make(url, **options))

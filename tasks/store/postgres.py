@@ -1,0 +1,110 @@
+"""PostgreSQL: one writing connection per process, a pool for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import asyncpg
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from tasks.errors import StoreUnavailable
+from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns
+from tasks.store.guards import CLOCK
+
+_FRAGMENTS = {
+    "{now}": CLOCK["postgresql"],
+    "{least}": "LEAST",
+    "{greatest}": "GREATEST",
+    "{skip_locked}": "FOR UPDATE SKIP LOCKED",
+}
+
+#: A generic plan made while the table was small reads it whole for ever after; the writer only ever looks rows up.
+_WRITER_SETTINGS = "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET synchronous_commit = on"
+
+_DOWN = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError,
+         asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError, TimeoutError)
+#: Two processes met; trying again is right.
+_CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+@cache
+def _compiled(sql: str) -> tuple[str, tuple[str, ...]]:
+    """The statement with $1, $2 …, and the names of the first of them; the given rows follow, one array a column."""
+    for mark, fragment in _FRAGMENTS.items():
+        sql = sql.replace(mark, fragment)
+    names = tuple(dict.fromkeys(PARAM.findall(ROWS.sub("", sql))))
+    sql = PARAM.sub(lambda match: f"${names.index(match[1]) + 1}", sql)
+    return ROWS.sub(lambda match: _arrays(columns(match[1]), len(names)), sql), names
+
+
+def _arrays(cells: list[tuple[str, str]], offset: int) -> str:
+    named = ", ".join(name for name, _ in cells)
+    arrays = ", ".join(f"CAST(${offset + n + 1} AS {kind}[])" for n, (_, kind) in enumerate(cells))
+    return f"(SELECT * FROM unnest({arrays}) AS given({named}))"
+
+
+class PostgresBackend:
+    """The writer keeps one pooled connection and talks to its driver; a lost one is replaced at the next write."""
+
+    def __init__(self, url: URL) -> None:
+        self.engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), pool_size=5, max_overflow=5)
+        self._connection: AsyncConnection | None = None
+        self._driver: Any = None
+
+    async def start(self) -> None:
+        await self._open()
+
+    async def transact(self, program: Sequence[Query]) -> list[Rows]:
+        for _ in range(5):
+            try:
+                return await self._transact(program)
+            except _CLASHED:
+                continue
+            except _DOWN as error:
+                await self._drop()
+                raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from error
+            except asyncpg.PostgresError as error:
+                raise Refused(str(error)) from error
+        raise StoreUnavailable("the store is too busy: other transactions kept getting in the way")
+
+    async def stop(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+        await self.engine.dispose()
+
+    async def _transact(self, program: Sequence[Query]) -> list[Rows]:
+        if self._driver is None or self._driver.is_closed():
+            await self._open()
+        if len(program) == 1:  # a single statement is its own transaction: two round trips fewer
+            return [await self._run(program[0])]
+        async with self._driver.transaction():
+            return [await self._run(query) for query in program]
+
+    async def _run(self, query: Query) -> Rows:
+        sql, names = _compiled(query.sql)
+        arrays = zip(*query.rows, strict=True) if query.rows is not None else ()
+        return [tuple(row) for row in await self._driver.fetch(sql, *(query.params[n] for n in names), *arrays)]
+
+    async def _open(self) -> None:
+        await self._drop()
+        try:
+            self._connection = await self.engine.connect()
+            pooled = await self._connection.get_raw_connection()
+            self._driver = pooled.driver_connection
+            await self._driver.execute(_WRITER_SETTINGS)
+        except (DBAPIError, *_DOWN) as error:
+            raise StoreUnavailable(f"the store cannot be reached: {error}") from error
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._driver = self._connection, None, None
+        if connection is not None:
+            await connection.invalidate()
+            await connection.close()
+
+
+def make(url: URL, **_: Any) -> PostgresBackend:
+    return PostgresBackend(url)

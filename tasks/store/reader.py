@@ -1,0 +1,140 @@
+"""What can be asked of the record, through SQLAlchemy Core on the reading engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Executable, Row, bindparam, func, literal_column, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tasks.errors import StoreUnavailable
+from tasks.job import Counts, Event, Filter, Job, LogLine, State
+from tasks.store import statements
+from tasks.store.guards import CLOCK
+from tasks.store.schema import events, jobs, logs, workers
+from tasks.store.writer import to_job
+from tasks.worker import Worker
+
+#: A carrier that has not shown life for so many milliseconds is not listed any more.
+WORKER_TTL = 10_000
+
+_JOB = [jobs.c[name] for name in Job.__struct_fields__]
+_EVENT = [events.c[name] for name in Event.__struct_fields__]
+_LOG = [logs.c[name] for name in LogLine.__struct_fields__]
+#: As the partial index `jobs_delayed` has it, word for word: only then is the index used.
+_DELAYED = text("rank IS NULL AND held = 0 AND status IN ('PENDING', 'RETRY')")
+
+
+class Reader:
+    """Reads; raises StoreUnavailable when the database does not answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._now: ColumnElement[int] = literal_column(CLOCK[engine.dialect.name], BigInteger)
+
+    async def get(self, job_id: str) -> Job | None:
+        rows = await self._fetch(select(*_JOB).where(jobs.c.id == job_id))
+        return to_job(tuple(rows[0])) if rows else None
+
+    async def final(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of `job_ids` that have ended or do not exist any more."""
+        rows = await self._fetch(select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_(None)))
+        open_now = {row[0] for row in rows}
+        return [job_id for job_id in job_ids if job_id not in open_now]
+
+    async def cancelled(self, owner: str) -> Sequence[str]:
+        """Which running jobs of this owner have been asked to stop."""
+        return [row[0] for row in await self._fetch(text(statements.CANCELLED).bindparams(owner=owner))]
+
+    async def has_ready(self, queues: Sequence[str]) -> bool:
+        """Whether one of these queues has a due job that must pass no limit."""
+        query = text(statements.HAS_READY).bindparams(bindparam("queues", list(queues), expanding=True))
+        return bool(await self._fetch(query))
+
+    async def rung(self) -> dict[str, int]:
+        """How many unanswered rings each queue has."""
+        return {queue: count for queue, count in await self._fetch(text(statements.RUNG))}
+
+    async def next_due(self) -> float | None:
+        """Seconds until the next delayed job is due; None when none is delayed."""
+        delay = (await self._fetch(select(func.min(jobs.c.due_at) - self._now).where(_DELAYED)))[0][0]
+        return None if delay is None else delay / 1000
+
+    async def owners(self) -> list[str]:
+        """Who holds running jobs."""
+        return [row[0] for row in await self._fetch(text(statements.OWNERS))]
+
+    async def find_by_key(self, key: str) -> tuple[Job, str] | None:
+        """The job accepted under an idempotency key, and the fingerprint of its body."""
+        rows = await self._fetch(select(*_JOB, jobs.c.fingerprint).where(jobs.c.idempotency_key == key))
+        return (to_job(tuple(rows[0][:-1])), rows[0][-1]) if rows else None
+
+    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> list[Job]:
+        """Newest first (ids sort by time), those with an id below `before`."""
+        query = select(*_JOB).where(*self._conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(jobs.c.id < before)
+        return [to_job(tuple(row)) for row in await self._fetch(query)]
+
+    async def events(self, job_id: str, after: int = 0) -> list[Event]:
+        """The job's transitions in order; those with a `seq` above `after`."""
+        query = select(*_EVENT).where(events.c.job_id == job_id, events.c.seq > after).order_by(events.c.seq)
+        return [_event(row) for row in await self._fetch(query)]
+
+    async def logs(self, job_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        query = select(*_LOG).where(logs.c.job_id == job_id, logs.c.seq > after).order_by(logs.c.seq).limit(limit)
+        return [LogLine(**row._mapping) for row in await self._fetch(query)]
+
+    async def counts(self) -> Counts:
+        """Open jobs per queue and state, and how long the oldest due one of each queue has waited."""
+        states = select(jobs.c.queue, jobs.c.status, func.count()).group_by(jobs.c.queue, jobs.c.status)
+        oldest = select(jobs.c.queue, func.min(jobs.c.due_at), self._now).where(text("rank IS NOT NULL"))
+        counted: dict[str, dict[str, int]] = {}
+        for queue, status, number in await self._fetch(states.where(text("status IN ('PENDING', 'RETRY', 'STARTED')"))):
+            counted.setdefault(queue, {})[status] = number
+        ages = await self._fetch(oldest.group_by(jobs.c.queue))
+        return Counts(open=counted, oldest_age={queue: max(0.0, (now - due) / 1000) for queue, due, now in ages})
+
+    async def workers(self) -> list[Worker]:
+        """The carriers that showed life in the last ten seconds, by name."""
+        query = select(workers).where(workers.c.seen_at >= self._now - WORKER_TTL).order_by(workers.c.name, workers.c.owner)
+        return [_worker(row) for row in await self._fetch(query)]
+
+    async def now(self) -> int:
+        """The database's clock, in milliseconds since the epoch."""
+        return int((await self._fetch(select(self._now)))[0][0])
+
+    async def _fetch(self, query: Executable) -> Sequence[Row[Any]]:
+        try:
+            async with self.engine.connect() as connection:
+                return (await connection.execute(query)).fetchall()
+        except (DBAPIError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"the store cannot be read now: {type(error).__name__}") from error
+
+    def _conditions(self, wanted: Filter) -> list[ColumnElement[bool]]:
+        sets = [(jobs.c.status, wanted.status), (jobs.c.task, wanted.task), (jobs.c.queue, wanted.queue)]
+        found = [column.in_(values) for column, values in sets if values]
+        bounds = [(jobs.c.created_at, wanted.created_after, wanted.created_before),
+                  (jobs.c.finished_at, wanted.finished_after, wanted.finished_before)]
+        for column, low, high in bounds:
+            found += [column >= low] if low is not None else []
+            found += [column < high] if high is not None else []
+        if wanted.retry_of is not None:
+            found.append(jobs.c.retry_of == wanted.retry_of)
+        if wanted.tag is not None:
+            # Tags are a JSON list of strings; the quotes around the encoded tag make the match exact.
+            found.append(jobs.c.tags.contains(json.dumps(wanted.tag, ensure_ascii=False), autoescape=True))
+        return found
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(**{**row._mapping, "status": State(row.status)})
+
+
+def _worker(row: Row[Any]) -> Worker:
+    values = dict(row._mapping)
+    lists = {name: tuple(json.loads(values[name])) for name in ("queues", "tasks")}
+    return Worker(**{**values, **lists, "draining": bool(values["draining"])})

@@ -1,0 +1,187 @@
+"""The tables, as SQLAlchemy Core sees them. Times are milliseconds since the epoch on the database's clock.
+
+Triggers and guards, which differ by dialect, are in `guards`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+#: A rowid on SQLite (commit order, never reused), a bigserial on PostgreSQL.
+_SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("losses", Integer, nullable=False, server_default="0"),
+    Column("max_retries", Integer, nullable=False),
+    Column("max_losses", Integer, nullable=False),
+    Column("soft_time_limit", Float),
+    Column("time_limit", Float),
+    Column("held", SmallInteger, nullable=False, server_default="0"),
+    Column("limit_name", Text, nullable=False, server_default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("runtime", Float),
+    Column("owner", Text),
+    Column("finished_by", Text),
+    Column("lease_until", BigInteger),
+    Column("cancel_requested_at", BigInteger),
+    Column("progress", Text),
+    Column("result", Text),
+    Column("result_expired", SmallInteger, nullable=False, server_default="0"),
+    Column("error_code", Text),
+    Column("error_type", Text),
+    Column("error_message", Text),
+    Column("error_trace", Text),
+    Column("tags", Text),
+    Column("retry_of", Text),
+    Column("rank", BigInteger),
+    Column("rung_at", BigInteger),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text),
+    CheckConstraint("status IN ('PENDING', 'STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED')", name="jobs_status"),
+    CheckConstraint("priority BETWEEN 0 AND 9", name="jobs_priority"),
+    CheckConstraint("(status = 'STARTED') = (owner IS NOT NULL)", name="jobs_owner"),
+    CheckConstraint("(status = 'STARTED') = (lease_until IS NOT NULL)", name="jobs_lease"),
+    CheckConstraint(
+        "(status IN ('SUCCESS', 'FAILURE', 'REVOKED')) = (finished_at IS NOT NULL)", name="jobs_finished"
+    ),
+    CheckConstraint("rank IS NULL OR status IN ('PENDING', 'RETRY')", name="jobs_ranked"),
+    CheckConstraint("rank IS NULL OR held = 0", name="jobs_held"),
+)
+
+
+
+def _partial(name: str, condition: str, *columns: Column[Any], unique: bool = False) -> None:
+    Index(name, *columns, unique=unique, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
+# Every index but the key is partial: a job that has ended, the bulk of the table, stands in none of them.
+# `rank` is set while a job is due and not held: smallest first, see statements.RANK.
+_WAITING = "status IN ('PENDING', 'RETRY')"
+_partial("jobs_ready", "rank IS NOT NULL", jobs.c.queue, jobs.c.limit_name, jobs.c.rank, jobs.c.id)
+_partial("jobs_delayed", f"rank IS NULL AND held = 0 AND {_WAITING}", jobs.c.due_at)
+_partial("jobs_running", "status = 'STARTED'", jobs.c.lease_until)
+_partial("jobs_rung", "rung_at IS NOT NULL", jobs.c.queue, jobs.c.rung_at)
+_partial("jobs_expiring", f"expires_at IS NOT NULL AND {_WAITING}", jobs.c.expires_at)
+_partial("jobs_idempotency", "idempotency_key IS NOT NULL", jobs.c.idempotency_key, unique=True)
+
+#: Every change of status (`was` to `status`; `was` is NULL at acceptance), written by triggers, so that no code path can
+#: forget one.
+#: On PostgreSQL `txid` is the writing transaction: a reader that must not skip a late commit orders by (txid, seq) and
+#: stays below `pg_snapshot_xmin`. On SQLite it is 0 and `seq` is commit order.
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("txid", BigInteger, nullable=False, server_default="0"),
+    Column("job_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("was", Text),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("owner", Text),
+    Column("due_at", BigInteger),
+    Column("started_at", BigInteger),
+    Column("runtime", Float),
+    Column("error_code", Text),
+    Column("error_type", Text),
+    Column("error_message", Text),
+)
+Index("events_job", events.c.job_id, events.c.seq)
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("job_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("message", Text, nullable=False),
+)
+Index("logs_job", logs.c.job_id, logs.c.seq)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("busy", Integer, nullable=False),
+    Column("queues", Text, nullable=False),
+    Column("tasks", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("draining", SmallInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+
+#: One row a rate or concurrency limit. `free_at` is the earliest next start, `token` the last taker.
+limits = Table(
+    "limits",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("interval", Float, nullable=False),
+    Column("max_running", Integer),
+    Column("free_at", Float, nullable=False, server_default="0"),
+    Column("token", Text),
+)
+
+#: Counters folded from the events: what /metrics and /stats show, the same from every replica.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("total", Float, nullable=False),
+    UniqueConstraint("name", "task", "queue", "label", name="tallies_key"),
+)
+
+#: How far a fold has read the events.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("txid", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)

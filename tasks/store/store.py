@@ -1,0 +1,198 @@
+"""The record's face: accept, claim, settle, steer. Reading is in `reader`, the SQL in `statements`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from tasks.admission import new_id
+from tasks.errors import ConfigurationError, StoreUnavailable
+from tasks.job import Attempt, Job, Mode, NewJob, State
+from tasks.step import Step
+from tasks.store import statements
+from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
+from tasks.store.reader import Reader
+from tasks.store.tallies import Tallies
+from tasks.store.writer import Writer, to_attempt, to_job
+from tasks.worker import Worker
+
+#: The revision this release works with; a test holds it against Alembic's scripts.
+HEAD = "0001"
+
+
+class JobStore(Reader):
+    """One per process, used from one event loop."""
+
+    def __init__(self, backend: Backend, mode: Mode) -> None:
+        super().__init__(backend.engine)
+        self._backend = backend
+        self._mode = mode
+        self.writer = Writer(backend)
+        self.tallies = Tallies(backend.engine)
+
+    async def start(self) -> None:
+        """Open the database. ConfigurationError if its schema is not this release's."""
+        found = await self.revision()
+        if found != HEAD:
+            raise ConfigurationError(
+                f"the database has schema {found or 'none'}, this release needs {HEAD}: "
+                "run `python -m tasks.store.migrate $DATABASE_URL` first"
+            )
+        await self._backend.start()
+        self.writer.start()
+
+    async def stop(self) -> None:
+        await self.writer.stop()
+        await self._backend.stop()
+
+    async def revision(self) -> str | None:
+        """The schema's revision, None for an empty database. StoreUnavailable if it cannot be reached."""
+        try:
+            async with self.engine.connect() as connection:
+                tables = await connection.run_sync(lambda c: c.dialect.has_table(c, "alembic_version"))
+                rows = await connection.execute(text("SELECT version_num FROM alembic_version")) if tables else ()
+                return next((row[0] for row in rows), None)
+        except (DBAPIError, OSError) as error:
+            raise StoreUnavailable(f"the store cannot be reached: {error}") from error
+
+    async def totals(self) -> dict[State, int]:
+        """How many jobs there are in each state, counted from the events."""
+        return await self.tallies.totals()
+
+    async def accept(self, job: NewJob) -> int:
+        """Write the job down; the moment of acceptance, after the commit."""
+        return await self.writer.accept([job], self._mode)
+
+    async def accept_many(self, jobs: Sequence[NewJob]) -> int:
+        """All of them in one transaction."""
+        return await self.writer.accept(jobs, self._mode)
+
+    async def accept_once(self, job: NewJob) -> int | None:
+        """Like `accept`, or None if the id or the idempotency key is taken."""
+        return await self.writer.accept_once(job, self._mode)
+
+    async def claim(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
+        """Start an attempt of this job; None if it is not waiting, not due, or its limit lets nobody pass now.
+
+        `claimer`: owner, mode, lease and grace (milliseconds).
+        """
+        rows = await self.writer.run(Query(statements.CLAIM, claimer, rows=[[job_id]]))
+        return to_attempt(rows[0]) if rows else await self._claim_limited(job_id, claimer)
+
+    async def take_limited(self, queues: Sequence[str], n: int, claimer: Mapping[str, Any]) -> Rows:
+        """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`."""
+        token = {"token": new_id(), "n": n}
+        rows = [[queue] for queue in queues]
+        return await self.writer.run(
+            Query(statements.PASS, token, rows=rows), Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows)
+        )
+
+    async def settle(self, step: Step) -> State | None:
+        """End an attempt; the state the job is in now, or None if the attempt had lost it."""
+        settled = await self.writer.settle(step)
+        if settled is not None:
+            return settled
+        # The commit that said nothing because the connection broke may have happened all the same.
+        job = await self.get(step.job_id)
+        ours = job is not None and job.attempt == step.attempt and job.status == step.target and job.owner is None
+        return job.status if job is not None and ours and await self._finished_by(step) else None
+
+    async def renew(self, attempts: Sequence[tuple[str, int]], claimer: Mapping[str, Any]) -> dict[str, bool]:
+        """Prolong the leases of these (id, attempt); those still held, and whether a cancel was asked for."""
+        params = {name: claimer[name] for name in ("owner", "lease", "grace")}
+        rows = await self.writer.run(Query(statements.RENEW, params, rows=[list(attempt) for attempt in attempts]))
+        return {job_id: cancelled_at is not None for job_id, cancelled_at in rows}
+
+    async def cancel(self, job_id: str, grace: int = 10_000) -> Job | None:
+        """Revoke a waiting job, or ask a running one to stop within `grace` ms; None if it has ended or is unknown."""
+        return await self._one(statements.CANCEL, id=job_id, grace=grace)
+
+    async def set_held(self, job_id: str, held: bool) -> Job | None:
+        """Hold or release a waiting job; None if it is not waiting."""
+        return await self._one(statements.HOLD if held else statements.RELEASE, id=job_id)
+
+    async def set_limit(self, name: str, interval: float | None, concurrency: int | None) -> None:
+        """Declare a rate (milliseconds between two starts) and concurrency limit."""
+        params = {"name": name, "interval": interval or 0.0, "max_running": concurrency}
+        await self.writer.run(Query(statements.SET_LIMIT, params))
+
+    async def report(
+        self, owner: str, progress: Sequence[Sequence[Any]] = (), lines: Sequence[Sequence[Any]] = ()
+    ) -> None:
+        """Write progress ([id, attempt, json]) and log lines ([id, attempt, level, message]) of running jobs."""
+        program = []
+        if progress:
+            program.append(Query(statements.PROGRESS, {"owner": owner}, rows=progress))
+        if lines:
+            program.append(Query(statements.LOG, rows=lines))
+        if program:
+            await self.writer.run(*program)
+
+    async def beat(self, worker: Worker) -> None:
+        """Put a carrier into the registry, or show that it lives."""
+        lists = {"queues": json.dumps(worker.queues), "tasks": json.dumps(worker.tasks)}
+        names = ("owner", "name", "host", "pid", "mode", "pool", "slots", "busy", "version")
+        values = {name: getattr(worker, name) for name in names}
+        await self.writer.run(Query(statements.BEAT, {**values, **lists, "draining": int(worker.draining)}))
+
+    async def gone(self, owner: str) -> None:
+        """Take a carrier out of the registry."""
+        await self.writer.run(Query(statements.GONE, {"owner": owner}))
+
+    async def abandon(self, owners: Sequence[str]) -> int:
+        """Let the leases of these dead owners run out at once; how many attempts that were."""
+        return len(await self.writer.run(Query(statements.ABANDON, rows=[[owner] for owner in owners])))
+
+    async def run(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows:
+        """Run one statement of `statements` inside the next transaction."""
+        return await self.writer.run(Query(sql, params, rows=rows))
+
+    async def _one(self, sql: str, **params: Any) -> Job | None:
+        rows = await self.writer.run(Query(sql, params))
+        return to_job(rows[0]) if rows else None
+
+    async def _claim_limited(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
+        token = {"token": new_id(), "id": job_id}
+        rows = await self.writer.run(
+            Query(statements.PASS_ONE, token),
+            Query(statements.CLAIM_PASSED, {**token, **claimer}),
+            Query(statements.UNRING, {"id": job_id}),
+            answer=lambda results: results[1],
+        )
+        return to_attempt(rows[0]) if rows else None
+
+    async def _finished_by(self, step: Step) -> bool:
+        query = text("SELECT finished_by FROM jobs WHERE id = :id").bindparams(id=step.job_id)
+        rows = await self._fetch(query)
+        return bool(rows) and rows[0][0] == step.owner
+
+
+async def open_store(url: str, mode: Mode, **options: Any) -> JobStore:
+    """A started store. An SQLite file is brought up to this release's schema first.
+
+    `options`: `synchronous`, SQLite's, "NORMAL" (survives a crash of the process) or "FULL" (of the machine too).
+    """
+    parsed = parse_url(url)
+    store = JobStore(make_backend(parsed, **options), mode)
+    if parsed.get_backend_name() == "sqlite" and await store.revision() != HEAD:
+        await asyncio.to_thread(_migrate, parsed)
+    await store.start()
+    return store
+
+
+def _migrate(url: URL) -> None:
+    absolute = url.set(database=str(Path(str(url.database)).resolve()))
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "tasks.store.migrate", absolute.render_as_string(hide_password=False)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ConfigurationError(f"the database cannot be brought up to date: {done.stderr.strip()[-500:]}")

@@ -1,0 +1,241 @@
+"""Group commit: everything that is waiting to be written goes into one transaction, without a timer.
+
+While a transaction is on its way, the next one gathers. Nobody is answered before the commit that holds his row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from tasks.errors import JobgateError
+from tasks.job import FINAL, Attempt, Job, NewJob, State
+from tasks.step import Step
+from tasks.store import statements
+from tasks.store.backend import Backend, Query, Refused, Rows
+
+_NEW_FIELDS = NewJob.__struct_fields__
+_HELD = _NEW_FIELDS.index("held")
+_STATES = {str(state): state for state in State}
+_JOB_FIELDS = Job.__struct_fields__
+_ATTEMPT_FIELDS = Attempt.__struct_fields__
+
+
+class Taker(Protocol):
+    """Something that wants due jobs as soon as they are there: asked before each transaction, told after it."""
+
+    def wanted(self, accepting: bool) -> Query | None:
+        """The statement to run after the acceptances of this transaction; `accepting` says whether it has any."""
+
+    def taken(self, rows: Rows | None) -> None:
+        """What the statement returned, or None if the transaction failed."""
+
+
+class Write:
+    """A program of its own inside a transaction, who waits for it, and how its answer is made."""
+
+    __slots__ = ("answer", "done", "program")
+
+    def __init__(self, program: Sequence[Query], done: asyncio.Future[Any], answer: Callable[[list[Rows]], Any]) -> None:
+        self.program = program
+        self.done = done
+        self.answer = answer
+
+
+class Batch:
+    """What goes into one transaction: acceptances first, then settling, then everything else."""
+
+    def __init__(self) -> None:
+        self.accepts: list[tuple[Sequence[list[Any]], asyncio.Future[Any]]] = []
+        self.settles: list[tuple[list[Any], asyncio.Future[Any]]] = []
+        self.others: list[Write] = []
+        self.accepting = False
+
+    def __bool__(self) -> bool:
+        return bool(self.accepts or self.settles or self.others)
+
+    def program(self) -> list[Query]:
+        program = []
+        if self.accepts:
+            program.append(Query(statements.ACCEPT, rows=[row for rows, _ in self.accepts for row in rows]))
+        if self.settles:
+            program.append(Query(statements.SETTLE, rows=[row for row, _ in self.settles]))
+        for write in self.others:
+            program.extend(write.program)
+        return program
+
+    def answer(self, results: list[Rows]) -> list[str]:
+        """Tell everybody who waits what his rows became; the ids of the jobs that ended."""
+        rest = iter(results)
+        ended: list[str] = []
+        if self.accepts:
+            accepted_at = next(rest)[0][0]
+            for _, done in self.accepts:
+                _resolve(done, accepted_at)
+        if self.settles:
+            settled = {(job_id, attempt): _STATES[status] for job_id, attempt, status in next(rest)}
+            ended = [job_id for (job_id, _), status in settled.items() if status in FINAL]
+            for row, done in self.settles:
+                _resolve(done, settled.get((row[0], row[1])))
+        for write in self.others:
+            _resolve(write.done, write.answer([next(rest) for _ in write.program]))
+        return ended
+
+    def fail(self, error: BaseException) -> None:
+        for done in [*(d for _, d in self.accepts), *(d for _, d in self.settles), *(w.done for w in self.others)]:
+            if not done.done():
+                done.set_exception(error)
+
+    def halves(self) -> list[Batch]:
+        """The same writes in two batches, or in none if there is nothing left to divide."""
+        writes: list[tuple[str, Any]] = [
+            *(("accepts", w) for w in self.accepts),
+            *(("settles", w) for w in self.settles),
+            *(("others", w) for w in self.others),
+        ]
+        if len(writes) < 2:
+            return []
+        middle = len(writes) // 2
+        return [_batch(writes[:middle]), _batch(writes[middle:])]
+
+
+class Writer:
+    """One per process. All methods but the constructor belong to the event loop that runs it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._next = Batch()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.takers: list[Taker] = []
+        #: Called after a commit of this process with the ids of the jobs that it ended.
+        self.on_ended: list[Callable[[list[str]], None]] = []
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="jobgate-writer")
+
+    async def stop(self) -> None:
+        """Write what is still waiting, then stop."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    def accept(self, jobs: Sequence[NewJob], mode: str) -> asyncio.Future[int]:
+        """The moment of acceptance, once the rows are committed."""
+        done = self._future()
+        self._next.accepts.append(([_new_row(job, mode) for job in jobs], done))
+        self._next.accepting = True
+        self._wake.set()
+        return done
+
+    def accept_once(self, job: NewJob, mode: str) -> asyncio.Future[int | None]:
+        """Like `accept` for one job whose id or idempotency key may stand already: then None."""
+        query = Query(statements.ACCEPT, rows=[_new_row(job, mode)])
+        done = self.run(query, answer=lambda results: results[0][0][0] if results[0] else None)
+        self._next.accepting = True
+        return done
+
+    def settle(self, step: Step) -> asyncio.Future[State | None]:
+        """The state the job is in now, or None if the attempt no longer held it."""
+        done = self._future()
+        self._next.settles.append((_step_row(step), done))
+        self._wake.set()
+        return done
+
+    def run(self, *program: Query, answer: Callable[[list[Rows]], Any] = lambda results: results[-1]) -> asyncio.Future[Any]:
+        """Run statements inside the next transaction; `answer` makes the outcome from what each returned."""
+        done = self._future()
+        self._next.others.append(Write(program, done, answer))
+        self._wake.set()
+        return done
+
+    def nudge(self) -> None:
+        """Ask the takers again, even if nothing else is to be written."""
+        self._wake.set()
+
+    def woken(self) -> None:
+        """Tell the takers that jobs have become ready otherwise than by being accepted."""
+        self._next.accepting = True
+        self._wake.set()
+
+    def _future(self) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
+
+    async def _run(self) -> None:
+        while self._next or not self._stopping:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._next = self._next, Batch()
+            await self._commit(batch, self.takers)
+
+    async def _commit(self, batch: Batch, takers: list[Taker]) -> None:
+        asked = [(taker, query) for taker in takers if (query := taker.wanted(batch.accepting)) is not None]
+        program = [*batch.program(), *(query for _, query in asked)]
+        if not program:
+            return
+        try:
+            results = await self._backend.transact(program)
+        except JobgateError as error:
+            for taker, _ in asked:
+                taker.taken(None)
+            await self._divide(batch, error)
+            return
+        own = len(program) - len(asked)
+        ended = batch.answer(results[:own])
+        for (taker, _), rows in zip(asked, results[own:], strict=True):
+            taker.taken(rows)
+        for listener in self.on_ended if ended else ():
+            listener(ended)
+
+    async def _divide(self, batch: Batch, error: JobgateError) -> None:
+        """One write that the database refuses must not take the others with it: find it by halving."""
+        halves = batch.halves() if isinstance(error, Refused) else []
+        if not halves:
+            batch.fail(error)
+        for half in halves:
+            await self._commit(half, [])
+
+
+def _new_row(job: NewJob, mode: str) -> list[Any]:
+    row = [getattr(job, name) for name in _NEW_FIELDS]
+    row[_HELD] = int(job.held)
+    row.append(mode)
+    return row
+
+
+def _step_row(step: Step) -> list[Any]:
+    failure = step.failure
+    why = (None, None, None, None) if failure is None else (failure.code, failure.type, failure.message, failure.trace)
+    delay = round(step.delay * 1000)
+    return [
+        step.job_id, step.attempt, step.owner, step.target, delay, step.result, step.runtime, step.failed, *why
+    ]  # fmt: skip  # one line a row of statements._STEP
+
+
+def _batch(writes: Sequence[tuple[str, Any]]) -> Batch:
+    batch = Batch()
+    for name, write in writes:
+        getattr(batch, name).append(write)
+    return batch
+
+
+def _resolve(done: asyncio.Future[Any], value: Any) -> None:
+    if not done.done():  # its owner may have been cancelled meanwhile; the row stands all the same
+        done.set_result(value)
+
+
+def to_job(row: tuple[Any, ...]) -> Job:
+    """A row of the columns `statements.JOB`."""
+    values = dict(zip(_JOB_FIELDS, row, strict=True))
+    values["status"] = _STATES[values["status"]]
+    values["held"] = bool(values["held"])
+    values["result_expired"] = bool(values["result_expired"])
+    return Job(**values)
+
+
+def to_attempt(row: tuple[Any, ...]) -> Attempt:
+    """A row of the columns `statements.ATTEMPT`."""
+    return Attempt(**dict(zip(_ATTEMPT_FIELDS, row, strict=True)))

@@ -1,0 +1,142 @@
+"""The task: a named function with options, made by the `@task` decorator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from tasks import limits
+from tasks.errors import ConfigurationError
+from tasks.handle import Handle, client
+from tasks.job import Submission
+from tasks.retry import RetryPolicy
+from tasks.signature import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: The queue of a task that names none; Celery's own default.
+DEFAULT_QUEUE = "celery"
+
+
+class BaseTaskWithRetry:
+    """Option defaults for `@task(base=…)`: a base is any class whose attributes are named like the options.
+
+    This one is the platform default spelled out: three retries after 1, 2 and 4 minutes.
+    """
+
+    max_retries = 3
+    retry_backoff = 60.0
+
+
+class Task(Generic[P, R]):
+    """A function that can be asked for by name, with the options a job of it starts from.
+
+    Calling the task calls the function. `soft_time_limit` and `time_limit` are seconds or None for the deployment's
+    default; `rate` is the least number of milliseconds between two starts; `concurrency` how many may run at once
+    anywhere; `max_losses` how many crashes of its worker a job survives (0: at most once).
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        bind: bool = False,
+        max_retries: int = 3,
+        retry_backoff: float = 60.0,
+        retry_backoff_max: float = 3600.0,
+        retry_jitter: float = 0.1,
+        soft_time_limit: float | None = None,
+        time_limit: float | None = None,
+        rate_limit: str | float | None = None,
+        concurrency: int | None = None,
+        priority: int = 0,
+        max_losses: int = 3,
+    ) -> None:
+        self.function = function
+        self.name = name or f"{function.__module__}.{function.__qualname__}"
+        self.queue = queue
+        self.bind = bind
+        self.retry = RetryPolicy(
+            max_retries=max_retries, backoff=retry_backoff, backoff_max=retry_backoff_max, jitter=retry_jitter
+        )
+        self.soft_time_limit = soft_time_limit
+        self.time_limit = time_limit
+        self.rate = limits.interval(rate_limit)
+        self.rate_limit = rate_limit
+        self.concurrency = concurrency
+        self.priority = priority
+        self.max_losses = max_losses
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.signature = Signature(function, skip_first=bind)
+        self._refuse_nonsense()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    @property
+    def limit_name(self) -> str:
+        """The name of the limit that its jobs must pass, or "" for none."""
+        return self.name if self.rate is not None or self.concurrency is not None else ""
+
+    @cached_property
+    def description(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
+        """Submit a job with these arguments; returns once it is accepted."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(self, args: Any = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Handle:
+        """Submit a job; `options` are the other fields of `tasks.job.Submission`."""
+        return client().submit(self.submission(args, kwargs, **options))
+
+    async def delay_async(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
+        """`delay` for async callers."""
+        return await self.submit_async(args, kwargs)
+
+    async def submit_async(self, args: Any = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Handle:
+        """`apply_async` for async callers."""
+        return await client().submit_async(self.submission(args, kwargs, **options))
+
+    def submission(self, args: Any = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Submission:
+        return Submission(task=self.name, args=list(args), kwargs=dict(kwargs or {}), **options)
+
+    def _refuse_nonsense(self) -> None:
+        checks = {
+            "queue must not be empty": bool(self.queue),
+            "priority takes 0 to 9, 9 is served first": 0 <= self.priority <= 9,
+            "max_retries takes 0 or more": self.retry.max_retries >= 0,
+            "retry_backoff takes seconds, 0 or more": self.retry.backoff >= 0,
+            "max_losses takes 0 or more": self.max_losses >= 0,
+            "soft_time_limit takes seconds above 0": self.soft_time_limit is None or self.soft_time_limit > 0,
+            "time_limit takes seconds above 0": self.time_limit is None or self.time_limit > 0,
+            "concurrency takes 1 or more": self.concurrency is None or self.concurrency >= 1,
+        }
+        for words, holds in checks.items():
+            if not holds:
+                raise ConfigurationError(f"task {self.name}: {words}")
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(*, base: type | None = None, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[P, R] | None = None, /, *, base: type | None = None, **options: Any) -> Any:
+    """Make a task of a function, sync or async; the options are those of `Task`.
+
+    With `bind=True` the function's first parameter is the `Context`. `base` is a class whose attributes give defaults.
+    """
+    defaults = {k: getattr(base, k) for k in dir(base) if not k.startswith("_")} if base is not None else {}
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        return Task(function, **{**defaults, **options})
+
+    return decorate if function is None else decorate(function)
