@@ -1,0 +1,1 @@
+"""The eyes: what the record looks like to Prometheus."""

@@ -1,0 +1,93 @@
+"""What a scrape is answered: count what has happened, read the gauges, render."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from metrics.instruments import Build, Gauges, Instruments, Stale
+from metrics.text import Families
+from tasks.errors import StoreUnavailable
+from tasks.store.tallies import Tallies
+from tasks.worker import Worker
+
+#: By whether the answer is OpenMetrics.
+CONTENT_TYPE = {
+    False: "text/plain; version=0.0.4; charset=utf-8",
+    True: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+}
+#: Seconds for which the gauges are not read again, however many scrape.
+FRESH = 2.0
+#: Seconds that a scrape waits for the store before it answers with what it has.
+PATIENCE = 5.0
+#: Stretches of events a scrape counts at most; what lies behind that is for the next, or for whoever folds besides.
+PASSES = 10
+
+_log = logging.getLogger(__name__)
+
+
+class Ledger(Protocol):
+    """What the eyes need of the store."""
+
+    @property
+    def engine(self) -> AsyncEngine: ...
+    async def workers(self) -> list[Worker]: ...
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header asks for OpenMetrics."""
+    return "application/openmetrics-text" in accept
+
+
+class Exposition:
+    """One per process and event loop. `tallies` is the process's own, if it has one that folds besides."""
+
+    def __init__(self, store: Ledger, build: Build, tallies: Tallies | None = None, stale: Stale | None = None) -> None:
+        self._store = store
+        self._tallies = tallies or Tallies(store.engine)
+        self._instruments = Instruments(build, stale)
+        self._families = Families()
+        self._read_at = float("-inf")
+        self._under_way: dict[bool, asyncio.Task[bytes]] = {}
+
+    async def render(self, openmetrics: bool = False) -> bytes:
+        """The answer to a scrape; one that comes while another is under way gets the same.
+
+        Never fails for want of a store: then the gauges are left out, and `jobgate_collect_errors_total` grows.
+        """
+        task = self._under_way.get(openmetrics)
+        if task is None:
+            task = asyncio.create_task(self._page(openmetrics), name="jobgate-scrape")
+            self._under_way[openmetrics] = task
+            task.add_done_callback(lambda _: self._under_way.pop(openmetrics))
+        # Shielded: a scraper that hangs up must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    async def _page(self, openmetrics: bool) -> bytes:
+        await self._collect()
+        large = await self._families.render(self._tallies.series, openmetrics)
+        end = b"# EOF\n" if openmetrics else b""
+        return b"".join([self._instruments.render(openmetrics), *large, end])
+
+    async def _collect(self) -> None:
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._tallies.fold(passes=PASSES)
+                await self._read_gauges()
+        except (StoreUnavailable, TimeoutError) as error:
+            _log.warning("a scrape could not read the store: %s", str(error) or "it took too long")
+            self._instruments.collect_errors += 1
+            self._instruments.gauges, self._read_at = None, float("-inf")
+        self._instruments.states = self._tallies.series["jobs"]
+        self._instruments.collect_seconds = time.perf_counter() - started
+
+    async def _read_gauges(self) -> None:
+        if time.monotonic() - self._read_at < FRESH:
+            return
+        self._instruments.gauges = Gauges(due=await self._tallies.due(), workers=await self._store.workers())
+        self._read_at = time.monotonic()

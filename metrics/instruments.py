@@ -1,0 +1,142 @@
+"""The small families: gauges of the record as last read, and what only this process knows.
+
+Collectors are synchronous and the record is not: the exposition reads first, and this renders what it read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+from prometheus_client import exposition
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics_exposition
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from tasks.job import FINAL, Mode, State
+from tasks.store.stretch import MAX_NAME, OTHER
+from tasks.store.tallies import Pair, Series
+from tasks.worker import Worker
+
+#: Queues that are shown by name; the rest together as `other`.
+MAX_QUEUES = 500
+
+_OPEN = [state for state in State if state not in FINAL]
+
+
+class Build(Struct, frozen=True, kw_only=True):
+    """What runs here, as `jobgate_build_info` shows it."""
+
+    version: str
+    executor: str
+    database: str
+
+
+class Stale(Protocol):
+    """Whoever counts the late or doubled writes that were refused in this process."""
+
+    @property
+    def superseded(self) -> int: ...
+
+
+class Gauges(Struct, frozen=True, kw_only=True):
+    """The record at one moment. `due`: by queue, how many jobs wait for a slot, and the oldest's age in seconds."""
+
+    due: Mapping[str, tuple[int, float]]
+    workers: Sequence[Worker]
+
+
+class Instruments(Collector):
+    """Built by whoever assembles the process, never at import."""
+
+    def __init__(self, build: Build, stale: Stale | None = None) -> None:
+        self._build = build
+        self._stale = stale
+        #: None while the store does not answer: an old gauge would be a lie.
+        self.gauges: Gauges | None = None
+        #: `states[queue][state]`: jobs now in each state.
+        self.states: Mapping[Pair, Series] = {}
+        self.collect_errors = 0
+        self.collect_seconds = 0.0
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def render(self, openmetrics: bool) -> bytes:
+        if openmetrics:
+            text: bytes = openmetrics_exposition.generate_latest(self._registry)  # type: ignore[no-untyped-call]  # theirs
+            return text.removesuffix(b"# EOF\n")
+        return exposition.generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._jobs()
+        if self.gauges is not None:
+            yield from _queues(self.gauges.due, [queue for _, queue in self.states])
+            yield from _workers(self.gauges.workers)
+        yield from self._own()
+
+    def _jobs(self) -> Metric:
+        jobs = GaugeMetricFamily(
+            "jobgate_jobs", "Jobs that have not ended, by state: PENDING and RETRY wait.", labels=["queue", "state"]
+        )
+        for (_, queue), series in self.states.items():
+            for state in _OPEN:
+                jobs.add_metric([queue, state], series.get(state, (0, 0.0))[0])
+        return jobs
+
+    def _own(self) -> Iterator[Metric]:
+        build = {"version": self._build.version, "executor": self._build.executor, "database": self._build.database}
+        yield InfoMetricFamily("jobgate_build", "What runs here.", value=build)
+        superseded = 0 if self._stale is None else self._stale.superseded
+        yield CounterMetricFamily(
+            "jobgate_jobs_superseded", "Late or doubled writes that this process was refused.", value=superseded
+        )
+        yield CounterMetricFamily(
+            "jobgate_collect_errors",
+            "Scrapes of this process that could not read the store.",
+            value=self.collect_errors,
+        )
+        yield GaugeMetricFamily(
+            "jobgate_collect_duration_seconds", "How long reading the store took this time.", value=self.collect_seconds
+        )
+
+
+def _queues(due: Mapping[str, tuple[int, float]], known: Sequence[str]) -> Iterator[Metric]:
+    depth = GaugeMetricFamily(
+        "jobgate_queue_depth", "Jobs that are due and have not started, dispatched or not.", labels=["queue"]
+    )
+    age = GaugeMetricFamily(
+        "jobgate_queue_oldest_job_age_seconds",
+        "How long the oldest due job has waited; 0 if none does.",
+        labels=["queue"],
+    )
+    for queue, (number, seconds) in _bounded({**dict.fromkeys(known, (0, 0.0)), **due}).items():
+        depth.add_metric([queue], number)
+        age.add_metric([queue], seconds)
+    yield from (depth, age)
+
+
+def _bounded(due: Mapping[str, tuple[int, float]]) -> dict[str, tuple[int, float]]:
+    bounded: dict[str, tuple[int, float]] = {}
+    for queue, (number, seconds) in due.items():
+        name = queue[:MAX_NAME] if len(bounded) < MAX_QUEUES else OTHER
+        before = bounded.get(name, (0, 0.0))
+        bounded[name] = before[0] + number, max(before[1], seconds)
+    return bounded
+
+
+def _workers(workers: Sequence[Worker]) -> Iterator[Metric]:
+    count = GaugeMetricFamily("jobgate_workers", "Processes that run jobs.", labels=["executor", "state"])
+    slots = GaugeMetricFamily("jobgate_worker_slots", "Jobs that can run at once.", labels=["executor"])
+    busy = GaugeMetricFamily("jobgate_worker_slots_busy", "Slots that run a job now.", labels=["executor"])
+    for mode in Mode:
+        here = [worker for worker in workers if worker.mode == mode]
+        draining = sum(worker.draining for worker in here)
+        # Zeros too: an alert on what is missing needs something to compare.
+        count.add_metric([mode, "up"], len(here) - draining)
+        count.add_metric([mode, "draining"], draining)
+        slots.add_metric([mode], sum(worker.slots for worker in here))
+        busy.add_metric([mode], sum(worker.busy for worker in here))
+    yield from (count, slots, busy)
