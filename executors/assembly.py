@@ -87,6 +87,24 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
             handle.bind(None)
 
 
+@asynccontextmanager
+async def scheduler(settings: Settings) -> AsyncIterator[None]:
+    """Upkeep without a door and without slots; in Celery mode with the relay."""
+    found = load_tasks(settings)
+    async with opened(settings) as store:
+        upkeep = Upkeep(store, settings.result_expires, settings.job_retention)
+        relay = _relay(settings, store, Admission(found, settings.defaults)) if settings.use_celery else None
+        upkeep.start()
+        if relay is not None:
+            await relay.start()
+        try:
+            yield
+        finally:
+            if relay is not None:
+                await relay.stop(0)
+            await upkeep.stop()
+
+
 async def declare_limits(store: JobStore, found: Registry) -> None:
     """Write the tasks' rate and concurrency limits into the store."""
     for task in found:
@@ -95,13 +113,17 @@ async def declare_limits(store: JobStore, found: Registry) -> None:
 
 
 def _executor(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Executor:
-    order = queue_order(settings, admission)
     if settings.mode is Mode.CELERY:
-        # By name, so that a gateway in thread mode never loads Celery's wire.
-        module = importlib.import_module("executors.celery_executor")
-        executor: Executor = module.CeleryExecutor(store, settings.broker_url, order)
-        return executor
+        return _relay(settings, store, admission)
     mine = claimer(settings, Mode.THREAD)
-    threads = ThreadExecutor(store, Runner(found, settings.result_max_bytes), mine, settings.threads, order)
+    runner = Runner(found, settings.result_max_bytes)
+    threads = ThreadExecutor(store, runner, mine, settings.threads, queue_order(settings, admission))
     threads.heartbeat = Heartbeat(store, mine, f"gateway@{host()}", "threads", threads, found)
     return threads
+
+
+def _relay(settings: Settings, store: JobStore, admission: Admission) -> Executor:
+    # By name, so that a gateway in thread mode never loads the wire to a broker.
+    module = importlib.import_module("executors.celery_executor")
+    relay: Executor = module.CeleryExecutor(store, settings.broker_url, queue_order(settings, admission))
+    return relay

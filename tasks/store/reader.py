@@ -51,8 +51,14 @@ class Reader:
 
     async def has_ready(self, queues: Sequence[str]) -> bool:
         """Whether one of these queues has a due job that must pass no limit."""
-        query = text(statements.HAS_READY).bindparams(bindparam("queues", list(queues), expanding=True))
-        return bool(await self._fetch(query))
+        return await self._any_of(statements.HAS_READY, queues)
+
+    async def has_unrung(self, queues: Sequence[str]) -> bool:
+        """The same, of those for which nobody has been rung."""
+        return await self._any_of(statements.HAS_UNRUNG, queues)
+
+    async def _any_of(self, sql: str, queues: Sequence[str]) -> bool:
+        return bool(await self._fetch(text(sql).bindparams(bindparam("queues", list(queues), expanding=True))))
 
     async def rung(self) -> dict[str, int]:
         """How many unanswered rings each queue has."""

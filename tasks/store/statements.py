@@ -267,6 +267,9 @@ RERING = "UPDATE jobs SET rung_at = NULL WHERE rung_at IS NOT NULL AND rung_at <
 #: Whether one of these queues has a due job that must pass no limit, by one index probe a queue.
 HAS_READY = "SELECT 1 FROM jobs WHERE queue IN :queues AND limit_name = '' AND rank IS NOT NULL LIMIT 1"
 
+#: Whether one of these queues has a due job that nobody has been rung for; the few that are rung stand first.
+HAS_UNRUNG = HAS_READY.replace("rank IS NOT NULL", "rank IS NOT NULL AND rung_at IS NULL")
+
 #: The queues that have due jobs, one index probe each.
 READY_QUEUES = """
 WITH RECURSIVE q(queue) AS (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL

@@ -1,0 +1,163 @@
+"""Answers rings in a worker process: claim the job, run its body in the calling thread, settle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from executors import assembly
+from executors.body import MainSeat, Seat, ThreadSeat
+from executors.control import Control
+from executors.handles import LoopClient
+from executors.heartbeat import Heartbeat
+from executors.keeper import Keeper, Reason, Running
+from executors.loop_thread import LoopThread
+from executors.reports import Reports
+from executors.runner import Interruption, Runner
+from executors.settings import Settings
+from executors.settling import Settling
+from executors.watch import Watch
+from tasks import handle
+from tasks.admission import Admission
+from tasks.context import Context
+from tasks.errors import LeaseLost
+from tasks.job import Attempt, Mode, Submission
+from tasks.registry import Registry
+from tasks.step import Step, interrupt
+from tasks.store.store import open_store
+
+log = logging.getLogger("jobgate.carrier")
+
+#: Seconds between two looks whether the worker is being shut down.
+DRAIN_LOOK = 0.1
+
+
+class Carrier:
+    """One per worker process, made after any fork. Its record lives on a loop of its own, which no task can block.
+
+    `drain_at()` tells when, on the clock of `time.time`, what still runs is to be given back: 0 while nobody shuts down.
+    With `own_process` the process runs one body at a time in its main thread and may be killed to end that body.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        name: str,
+        slots: int,
+        queues: Sequence[str],
+        drain_at: Callable[[], float],
+        own_process: bool,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._name = name
+        self.slots = slots
+        self.queues = queues
+        self._drain_at = drain_at
+        self._own_process = own_process
+        self._main_seat = MainSeat() if own_process else None
+        self._runner = Runner(registry, settings.result_max_bytes)
+        self._loop = LoopThread("jobgate-record")
+        self._bodies: LoopThread | None = None
+        self._loop.call(self._start())
+
+    @property
+    def busy(self) -> int:
+        return len(self._keeper)
+
+    def carry(self, job_id: str) -> None:
+        """Answer a ring; does nothing if the job is not there to be claimed."""
+        attempt = self._loop.call(self._store.claim(job_id, self._params))
+        if attempt is None:
+            log.debug("ring for %s: nothing to claim", job_id)
+            return
+        context = Context(attempt, self._reports.reporter(attempt))
+        step = self._run_async(attempt, context) if self._runner.is_async(attempt) else self._run(attempt, context)
+        self._loop.call(self._end(step))
+
+    def adopt(self, job_id: str, wish: Submission) -> None:
+        """Write down a job that came straight through the broker, then carry it. InvalidSubmission if it cannot run."""
+        self._loop.call(self._store.accept_once(self._admission.admit(wish, id=job_id)))
+        self.carry(job_id)
+
+    def stop(self) -> None:
+        """Strike the carrier off and write what is left."""
+        self._loop.call(self._stop(), timeout=10)
+        self._loop.stop()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
+        claimer = assembly.claimer(settings, Mode.CELERY)
+        self._params: Mapping[str, Any] = claimer.params
+        self._admission = Admission(self._registry, settings.defaults)
+        self._reports = Reports(self._store, claimer.owner)
+        self._settling = Settling(self._store, self._reports, settings.lease)
+        self._keeper = Keeper(self._store, claimer, self._give_up)
+        self._keeper.start()
+        watch = Watch(self._store, 0.005)
+        handle.bind(LoopClient(Control(self._store, self._registry, self._admission, watch, None, Mode.CELERY)))
+        self._heartbeat = Heartbeat(self._store, claimer, self._name, settings.celery_pool, self, self._registry)
+        await self._heartbeat.start()
+        self._drain = asyncio.create_task(self._watch_drain(), name="jobgate-drain")
+
+    async def _stop(self) -> None:
+        self._drain.cancel()
+        await self._heartbeat.stop()
+        await self._keeper.stop()
+        await self._reports.flush()
+        await self._store.stop()
+
+    def _run(self, attempt: Attempt, context: Context) -> Step:
+        seat: Seat = self._main_seat or ThreadSeat()
+        self._begin(Running(attempt, context, seat.interrupt))
+        return self._runner.perform(attempt, context, seat.run)
+
+    def _run_async(self, attempt: Attempt, context: Context) -> Step:
+        if self._bodies is None:
+            self._bodies = LoopThread("jobgate-async")
+        interruption = Interruption()
+        body = self._bodies.submit(self._runner.perform_async(attempt, context, interruption))
+
+        def interrupt_body(reason: Reason) -> None:
+            interruption.reason = reason
+            body.cancel()
+
+        self._begin(Running(attempt, context, interrupt_body))
+        return body.result()
+
+    def _begin(self, running: Running) -> None:
+        self._loop.loop.call_soon_threadsafe(self._keeper.begin, running)
+
+    async def _end(self, step: Step) -> None:
+        if self._keeper.forget(step.job_id, step.attempt) is not None:
+            await self._settling.settle(step)
+
+    def _give_up(self, running: Running, step: Step) -> None:
+        if self._keeper.forget(step.job_id, step.attempt) is None:
+            return
+        running.abandoned = True
+        self._last = asyncio.get_running_loop().create_task(self._settle_and_end(running, step))
+
+    async def _settle_and_end(self, running: Running, step: Step) -> None:
+        """Write the outcome, then end the body: with its process where it has one, else by an exception."""
+        await self._settling.settle(step)
+        if self._own_process:
+            await self._heartbeat.stop()
+            os.kill(os.getpid(), signal.SIGKILL)
+        running.interrupt(LeaseLost)
+
+    async def _watch_drain(self) -> None:
+        while True:
+            await asyncio.sleep(DRAIN_LOOK)
+            drain_at = self._drain_at()
+            self._heartbeat.draining = drain_at > 0
+            if 0 < drain_at <= time.time():
+                for running in self._keeper.all():
+                    self._give_up(running, interrupt(running.attempt))

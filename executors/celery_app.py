@@ -1,0 +1,55 @@
+"""The Celery application of a worker: a wire that brings rings, with everything else Celery can do switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from executors.settings import Settings
+
+#: The reasons, setting by setting, are in docs/decisions/0003-celery-is-a-wire.md.
+_CONFIG = {
+    "task_ignore_result": True,
+    "result_backend": None,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "event_serializer": "json",
+    "task_acks_late": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "worker_max_tasks_per_child": None,
+    "worker_proc_alive_timeout": 30,
+    "worker_hijack_root_logger": False,
+    "worker_enable_remote_control": True,
+    "enable_utc": True,
+    "task_create_missing_queues": True,
+}
+
+#: A worker waits for its messages without a limit; a limit here wedges it (kombu leaks a credit with a failed ack).
+_REDIS = {
+    "ack_emulation": False,
+    "socket_keepalive": True,
+    "socket_timeout": None,
+    "health_check_interval": 25,
+    "queue_order_strategy": "priority",
+}
+
+
+def make_celery(settings: Settings, queues: Sequence[str]) -> Celery:
+    """An application that listens on `queues`, the first served first where the broker can."""
+    app = Celery("jobgate", broker=settings.broker_url, set_as_current=False)
+    redis = settings.broker_url.startswith(("redis", "rediss"))
+    app.conf.update(
+        _CONFIG,
+        broker_transport_options=_REDIS if redis else {},
+        task_queues=[Queue(name, Exchange(name, type="direct"), routing_key=name) for name in queues],
+        task_default_queue=queues[-1],
+        worker_concurrency=settings.celery_concurrency,
+        worker_pool=settings.celery_pool,
+        worker_soft_shutdown_timeout=0.0,
+    )
+    return app

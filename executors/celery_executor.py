@@ -1,0 +1,173 @@
+"""Carries jobs to Celery workers: the relay rings for due jobs, within a credit, and again on evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Sequence
+
+from executors.base import Capabilities, Health
+from executors.celery_doorbell import Doorbell, Ring
+from tasks.errors import JobgateError
+from tasks.job import Job, Mode
+from tasks.store import statements
+from tasks.store.backend import Query, Rows
+from tasks.store.store import JobStore
+from tasks.worker import Worker
+
+log = logging.getLogger("jobgate.relay")
+
+#: Seconds between two looks of the relay while jobs wait or rings are out, and while there is nothing to do.
+BUSY_PAUSE = 0.01
+IDLE_PAUSE = 0.2
+#: Seconds between two readings of the worker registry, and between two looks at a broker that is away.
+WORKERS_PAUSE = 0.25
+BROKER_PAUSE = 0.5
+#: Seconds between two looks for jobs whose limit is free again.
+LIMITED_PAUSE = 0.1
+#: A ring unanswered for so many seconds while a slot is idle has been lost.
+LOST_AFTER = 2.0
+#: The window grows up to this many times twice the live slots while workers empty it between two looks.
+MAX_WINDOW = 32
+
+
+class CeleryExecutor:
+    """The relay. It hangs on the store's writer: the transaction that accepts jobs marks those to ring for as well."""
+
+    mode = Mode.CELERY
+    capabilities = Capabilities(
+        stop_running_sync="process", stop_running_async="process", hard_limit="process", remote_workers=True
+    )
+
+    def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]]) -> None:
+        self._store = store
+        self._queues = [queue for group in queues for queue in group]
+        self._sql = statements.ring([list(group) for group in queues])
+        self._credit = dict.fromkeys(self._queues, 0)
+        self._window = 1
+        self._workers: list[Worker] = []
+        self._workers_at = self._broker_at = self._limited_at = 0.0
+        self._backlog = True
+        self._doorbell = Doorbell(broker_url, self._not_rung)
+        self._again = False
+        self._wake = asyncio.Event()
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._doorbell.start()
+        self._store.writer.takers.append(self)
+        self._task = asyncio.create_task(self._run(), name="jobgate-relay")
+
+    async def stop(self, grace: float) -> None:
+        self._credit = dict.fromkeys(self._queues, 0)
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await asyncio.to_thread(self._doorbell.stop)
+
+    def cancel_soon(self, job: Job) -> None:
+        """Nothing to do: the worker that runs it looks at the row."""
+
+    async def health(self) -> Health:
+        slots = sum(worker.slots for worker in self._workers)
+        if self._doorbell.error is not None:
+            return Health(ok=False, detail=f"the broker is away: {self._doorbell.error}")
+        return Health(ok=slots > 0, detail=f"the broker answers; {slots} slots on {len(self._workers)} live workers")
+
+    def wanted(self, accepting: bool) -> Query | None:
+        credit = sum(self._credit.values())
+        if credit <= 0 or not (accepting or self._backlog):
+            return None
+        names = {f"q{n}": queue for n, queue in enumerate(self._queues)}
+        shares = {f"n{n}": self._credit[queue] for n, queue in enumerate(self._queues)}
+        return Query(self._sql, {**names, **shares, "n": max(self._credit.values())})
+
+    def taken(self, rows: Rows | None) -> None:
+        if rows:
+            self._ring(rows)
+        self._backlog = bool(rows)
+        self._wake.set()
+
+    def _ring(self, rows: Rows) -> None:
+        # Two groups of workers may share queues; what is rung for one queue is taken from the credit of all.
+        for queue in self._credit:
+            self._credit[queue] = max(0, self._credit[queue] - len(rows))
+        ordered = sorted(rows, key=lambda row: row[3])
+        self._doorbell.ring([Ring(job_id, task, queue) for job_id, task, queue, _ in ordered])
+
+    def _not_rung(self, rings: Sequence[Ring]) -> None:
+        """From the doorbell's thread: ring for these again once the broker is back."""
+        self._again = self._again or bool(rings)
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), IDLE_PAUSE)
+            self._wake.clear()
+            try:
+                if await self._look():
+                    await asyncio.sleep(BUSY_PAUSE)
+                    self._wake.set()
+            except JobgateError as error:
+                log.warning("the relay waits for the store: %s", error)
+
+    async def _look(self) -> bool:
+        """One look at workers, rings and backlog; whether the next should follow soon."""
+        now = time.monotonic()
+        await self._see_workers(now)
+        if not self._broker_is_there(now):
+            self._credit = dict.fromkeys(self._queues, 0)
+            return False
+        rung = await self._store.rung()
+        await self._ring_again(rung)
+        self._grant(rung)
+        self._backlog = await self._store.has_unrung(self._queues)
+        if self._backlog and any(self._credit.values()):
+            self._store.writer.nudge()
+        await self._ring_limited(now)
+        return bool(rung) or self._backlog
+
+    async def _see_workers(self, now: float) -> None:
+        if now - self._workers_at >= WORKERS_PAUSE:
+            self._workers_at = now
+            self._workers = [w for w in await self._store.workers() if w.mode == Mode.CELERY and not w.draining]
+
+    def _broker_is_there(self, now: float) -> bool:
+        if self._doorbell.error is not None and now - self._broker_at >= BROKER_PAUSE:
+            self._broker_at = now
+            self._doorbell.ring([])
+        return self._doorbell.error is None
+
+    async def _ring_again(self, rung: dict[str, int]) -> None:
+        """Rings that failed, and old ones while a slot that could answer them is idle, count as lost."""
+        idle = any(worker.busy < worker.slots for worker in self._workers)
+        age = 0.0 if self._again else LOST_AFTER
+        if rung and (self._again or idle):
+            self._again = False
+            await self._store.run(statements.RERING, age=round(age * 1000))
+
+    def _grant(self, rung: dict[str, int]) -> None:
+        """Each queue may have rings out for about twice the slots that serve it, more while they are answered at once."""
+        self._adapt(sum(rung.values()))
+        for queue in self._queues:
+            serving = [worker for worker in self._workers if queue in worker.queues]
+            reach = {name for worker in serving for name in worker.queues}
+            slots = sum(worker.slots for worker in serving)
+            self._credit[queue] = max(0, 2 * slots * self._window - sum(rung.get(name, 0) for name in reach))
+
+    def _adapt(self, out: int) -> None:
+        slots = sum(worker.slots for worker in self._workers)
+        if self._backlog and out < slots * self._window:
+            self._window = min(MAX_WINDOW, self._window * 2)
+        elif not self._backlog:
+            self._window = 1
+
+    async def _ring_limited(self, now: float) -> None:
+        served: Iterable[str] = {name for worker in self._workers for name in worker.queues}
+        if served and now - self._limited_at >= LIMITED_PAUSE:
+            self._limited_at = now
+            rows = await self._store.run(statements.RING_LIMITED, rows=[[queue] for queue in served])
+            if rows:
+                self._doorbell.ring([Ring(job_id, task, queue) for job_id, task, queue, _ in rows])

@@ -1,0 +1,173 @@
+"""The worker process: `python -m executors.celery_worker`, or `celery -A executors.celery_worker worker …`.
+
+Every task is registered with Celery under its own name, so that logs, Flower and `inspect` show real names; what runs
+is always the same: answer the ring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import struct
+import sys
+import threading
+import time
+from typing import Any
+
+from billiard.exceptions import WorkerLostError
+from celery import Celery, signals
+from celery.app.task import Task as CeleryTask
+
+from executors import assembly
+from executors.carrier import Carrier
+from executors.celery_app import make_celery
+from executors.celery_doorbell import HEADER
+from executors.identity import host
+from executors.settings import Settings
+from tasks.admission import Admission
+from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError
+from tasks.job import Mode, Submission
+from tasks.registry import Registry
+from tasks.store import statements
+from tasks.store.store import open_store
+
+log = logging.getLogger("jobgate.worker")
+
+
+class Worker:
+    """What the worker's processes share: settings, tasks, and the moment at which they must give up what they hold."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = assembly.load_tasks(settings)
+        order = assembly.queue_order(settings, Admission(self._registry, settings.defaults))
+        self.queues = [queue for group in order for queue in group]
+        self._name = f"celery@{host()}"
+        # Anonymous shared memory: children forked later still see the parent's word.
+        self._drain_at = mmap.mmap(-1, 8)
+        self._carrier: Carrier | None = None
+        self._making = threading.Lock()
+        self.app = make_celery(settings, self.queues)
+        for task in self._registry:
+            self._register(task.name)
+
+    def connect(self) -> None:
+        """Listen to the signals of Celery's life."""
+        signals.celeryd_init.connect(self._named, weak=False)
+        signals.worker_process_init.connect(self._begin, weak=False)
+        signals.worker_process_shutdown.connect(self._end, weak=False)
+        signals.worker_ready.connect(self._ready, weak=False)
+        signals.worker_shutting_down.connect(self._shutting_down, weak=False)
+        signals.worker_shutdown.connect(self._end, weak=False)
+        signals.task_failure.connect(self._failed, weak=False)
+
+    @property
+    def own_processes(self) -> bool:
+        return self._settings.celery_pool == "prefork"
+
+    def carrier(self) -> Carrier:
+        """The carrier of this process, made on first use: nothing that has threads may exist before a fork."""
+        with self._making:
+            if self._carrier is None:
+                slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
+                self._carrier = Carrier(
+                    self._settings, self._registry, self._name, slots, self.queues, self._draining, self.own_processes
+                )
+            return self._carrier
+
+    def answer(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What every registered task does: answer our ring, or adopt what another program sent."""
+        if getattr(request, HEADER, None) is not None:
+            self.carrier().carry(request.id)
+            return
+        wish = Submission(task=request.task, args=list(args), kwargs=kwargs, queue=self._queue_of(request))
+        try:
+            self.carrier().adopt(request.id, wish)
+        except InvalidSubmission as error:
+            log.error("job %s of task %s came without a row and cannot be accepted: %s", request.id, request.task, error)
+            raise
+
+    def _queue_of(self, request: Any) -> str | None:
+        queue = (request.delivery_info or {}).get("routing_key")
+        return queue if queue in self.queues else None
+
+    def _register(self, name: str) -> None:
+        def answer(bound: CeleryTask, *args: Any, **kwargs: Any) -> None:
+            self.answer(bound.request, args, kwargs)
+
+        self.app.task(name=name, bind=True, typing=False)(answer)
+
+    def _named(self, sender: str | None = None, **_: Any) -> None:
+        self._name = sender or self._name
+
+    def _begin(self, **_: Any) -> None:
+        self.carrier()
+
+    def _ready(self, **_: Any) -> None:
+        if not self.own_processes:
+            self.carrier()
+        print(f"Jobgate worker {self._name}: {self._settings.celery_pool} × {self._settings.celery_concurrency}, "
+              f"{len(self._registry)} tasks, queues {', '.join(self.queues)}", flush=True)  # fmt: skip
+
+    def _end(self, **_: Any) -> None:
+        carrier, self._carrier = self._carrier, None
+        if carrier is not None:
+            carrier.stop()
+
+    def _shutting_down(self, **_: Any) -> None:
+        self._drain_at[:8] = struct.pack("d", time.time() + self._settings.drain_timeout)
+
+    def _draining(self) -> float:
+        moment: float = struct.unpack("d", self._drain_at[:8])[0]
+        return moment
+
+    def _failed(self, task_id: str = "", exception: BaseException | None = None, **_: Any) -> None:
+        """In the parent: a child died with this job. Its lease ends now, not when it would have run out."""
+        if isinstance(exception, WorkerLostError):
+            threading.Thread(target=self._reap, args=[task_id], name="jobgate-lost-child").start()
+
+    def _reap(self, job_id: str) -> None:
+        try:
+            asyncio.run(_lose(self._settings, job_id))
+        except JobgateError as error:
+            log.warning("job %s was lost with its process; its lease has to run out: %s", job_id, error)
+
+
+async def _lose(settings: Settings, job_id: str) -> None:
+    # The store is open for a moment only: the parent forks again, and a child must not inherit a connection.
+    store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
+    try:
+        job = await store.get(job_id)
+        if job is not None and job.owner is not None:
+            await store.abandon([job.owner])
+            await store.run(statements.REAP, n=10)
+    finally:
+        await store.stop()
+
+
+def _make_worker() -> Worker:
+    try:
+        worker = Worker(Settings.from_env())
+    except ConfigurationError as error:
+        print(f"jobgate: {error.detail}", file=sys.stderr)
+        raise SystemExit(2) from error
+    worker.connect()
+    return worker
+
+
+worker = _make_worker()
+#: What `celery -A executors.celery_worker` looks for.
+app: Celery = worker.app
+
+#: Celery's chatter between workers: it stalls starts and blocks a worker while Redis is stalled; nobody here needs it.
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+def main(arguments: list[str]) -> None:
+    """Run the worker; `arguments` are further options of `celery worker`."""
+    app.worker_main(["worker", "--loglevel=WARNING", *QUIET, *arguments])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,52 @@
+"""For Python programs that are neither gateway nor worker: `connect()` once, then `task.delay(…)`."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+from executors import assembly
+from executors.control import Control
+from executors.handles import LoopClient
+from executors.loop_thread import LoopThread
+from executors.settings import Settings
+from executors.watch import Watch
+from tasks import handle
+from tasks.admission import Admission
+from tasks.store.store import JobStore, open_store
+
+
+class Connection:
+    """An open way to the record, on a loop thread of its own; a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._loop = LoopThread("jobgate-client")
+        self._store: JobStore = self._loop.call(self._open(settings))
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is left and let go; does nothing the second time."""
+        atexit.unregister(self.close)
+        handle.bind(None)
+        if self._loop.loop.is_running():
+            self._loop.call(self._store.stop())
+            self._loop.stop()
+
+    async def _open(self, settings: Settings) -> JobStore:
+        store = await open_store(settings.database_url, settings.mode, synchronous=settings.sqlite_synchronous)
+        found = assembly.load_tasks(settings)
+        watch = Watch(store, 0.005)
+        handle.bind(LoopClient(Control(store, found, Admission(found, settings.defaults), watch, None, settings.mode)))
+        return store
+
+
+def connect(settings: Settings | None = None) -> Connection:
+    """Bind this process to the record that the settings (default: the environment) name."""
+    connection = Connection(settings or Settings.from_env())
+    atexit.register(connection.close)
+    return connection

@@ -1,0 +1,39 @@
+"""The scheduler process: `python -m executors.scheduler`. It keeps the record moving where no gateway runs.
+
+It stages delayed jobs, reaps lost ones, expires and sweeps, and in Celery mode rings for what is due.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+import anyio
+import uvloop
+
+from executors import assembly
+from executors.settings import Settings
+from tasks.errors import ConfigurationError
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        uvloop.run(_run(Settings.from_env()))
+    except ConfigurationError as error:
+        print(f"jobgate: {error.detail}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    async with assembly.scheduler(settings):
+        print(f"Jobgate scheduler keeps {settings.mode} mode moving", flush=True)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            async for _ in received:
+                return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
