@@ -9,9 +9,14 @@ from __future__ import annotations
 import ctypes
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from executors.loop_thread import LoopThread
+
+T = TypeVar("T")
 
 #: Raised by our handler in the main thread of a Celery child; Celery itself uses SIGUSR1.
 SIGNAL = signal.SIGUSR2
@@ -25,6 +30,33 @@ class Seat(Protocol):
 
     def interrupt(self, reason: type[BaseException]) -> None:
         """Raise `reason` in the body that runs now, if one does. From any other thread."""
+
+
+class Interruption:
+    """Why an async body is being cancelled, if it is by us; `runner` raises it where the body awaits."""
+
+    def __init__(self) -> None:
+        self.reason: type[BaseException] | None = None
+
+
+class AsyncSeat:
+    """A body on a loop of its own thread."""
+
+    def __init__(self, bodies: LoopThread) -> None:
+        self._bodies = bodies
+        self._interruption = Interruption()
+        self._body: Future[Any] | None = None
+
+    def start(self, body: Callable[[Interruption], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Run `body(interruption)` there."""
+        started = self._bodies.submit(body(self._interruption))
+        self._body = started
+        return started
+
+    def interrupt(self, reason: type[BaseException]) -> None:
+        self._interruption.reason = reason
+        if self._body is not None:
+            self._body.cancel()
 
 
 class ThreadSeat:

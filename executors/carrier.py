@@ -8,17 +8,17 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from executors import assembly
-from executors.body import MainSeat, Seat, ThreadSeat
+from executors.body import AsyncSeat, MainSeat, Seat, ThreadSeat
 from executors.control import Control
 from executors.handles import LoopClient
 from executors.heartbeat import Heartbeat
-from executors.keeper import Keeper, Reason, Running
+from executors.keeper import Keeper, Running
 from executors.loop_thread import LoopThread
 from executors.reports import Reports
-from executors.runner import Interruption, Runner
+from executors.runner import Runner
 from executors.settings import Settings
 from executors.settling import Settling
 from executors.watch import Watch
@@ -37,31 +37,30 @@ log = logging.getLogger("jobgate.carrier")
 DRAIN_LOOK = 0.1
 
 
+class Role(NamedTuple):
+    """A process's part in its worker. `drain_at()` tells when, on the clock of `time.time`, what still runs is to be
+    given back: 0 while nobody shuts down."""
+
+    name: str
+    slots: int
+    queues: Sequence[str]
+    drain_at: Callable[[], float]
+    own_process: bool
+
+
 class Carrier:
     """One per worker process, made after any fork. Its record lives on a loop of its own, which no task can block.
 
-    `drain_at()` tells when, on the clock of `time.time`, what still runs is to be given back: 0 while nobody shuts down.
-    With `own_process` the process runs one body at a time in its main thread and may be killed to end that body.
+    With `role.own_process` the process runs one body at a time in its main thread and may be killed to end that body.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        registry: Registry,
-        name: str,
-        slots: int,
-        queues: Sequence[str],
-        drain_at: Callable[[], float],
-        own_process: bool,
-    ) -> None:
+    def __init__(self, settings: Settings, registry: Registry, role: Role) -> None:
         self._settings = settings
         self._registry = registry
-        self._name = name
-        self.slots = slots
-        self.queues = queues
-        self._drain_at = drain_at
-        self._own_process = own_process
-        self._main_seat = MainSeat() if own_process else None
+        self._role = role
+        self.slots = role.slots
+        self.queues = role.queues
+        self._main_seat = MainSeat() if role.own_process else None
         self._runner = Runner(registry, settings.result_max_bytes)
         self._loop = LoopThread("jobgate-record")
         self._bodies: LoopThread | None = None
@@ -103,7 +102,8 @@ class Carrier:
         self._keeper.start()
         watch = Watch(self._store, 0.005)
         handle.bind(LoopClient(Control(self._store, self._registry, self._admission, watch, None, Mode.CELERY)))
-        self._heartbeat = Heartbeat(self._store, claimer, self._name, settings.celery_pool, self, self._registry)
+        pool = settings.celery_pool
+        self._heartbeat = Heartbeat(self._store, claimer, self._role.name, pool, self, self._registry)
         await self._heartbeat.start()
         self._drain = asyncio.create_task(self._watch_drain(), name="jobgate-drain")
 
@@ -122,15 +122,9 @@ class Carrier:
     def _run_async(self, attempt: Attempt, context: Context) -> Step:
         if self._bodies is None:
             self._bodies = LoopThread("jobgate-async")
-        interruption = Interruption()
-        body = self._bodies.submit(self._runner.perform_async(attempt, context, interruption))
-
-        def interrupt_body(reason: Reason) -> None:
-            interruption.reason = reason
-            body.cancel()
-
-        self._begin(Running(attempt, context, interrupt_body))
-        return body.result()
+        seat = AsyncSeat(self._bodies)
+        self._begin(Running(attempt, context, seat.interrupt))
+        return seat.start(lambda interruption: self._runner.perform_async(attempt, context, interruption)).result()
 
     def _begin(self, running: Running) -> None:
         self._loop.loop.call_soon_threadsafe(self._keeper.begin, running)
@@ -148,7 +142,7 @@ class Carrier:
     async def _settle_and_end(self, running: Running, step: Step) -> None:
         """Write the outcome, then end the body: with its process where it has one, else by an exception."""
         await self._settling.settle(step)
-        if self._own_process:
+        if self._role.own_process:
             await self._heartbeat.stop()
             os.kill(os.getpid(), signal.SIGKILL)
         running.interrupt(LeaseLost)
@@ -156,7 +150,7 @@ class Carrier:
     async def _watch_drain(self) -> None:
         while True:
             await asyncio.sleep(DRAIN_LOOK)
-            drain_at = self._drain_at()
+            drain_at = self._role.drain_at()
             self._heartbeat.draining = drain_at > 0
             if 0 < drain_at <= time.time():
                 for running in self._keeper.all():

@@ -20,8 +20,8 @@ log = logging.getLogger("jobgate.doorbell")
 #: The header that tells our rings from jobs which some other program sent straight to Celery.
 HEADER = "jobgate"
 
-#: Seconds until a broker that does not answer counts as away. Each setting is needed: without `max_retries: 0` a refused
-#: connection takes six seconds to be reported.
+#: Seconds until a broker that does not answer counts as away. Each setting is needed: without `max_retries: 0` a
+#: refused connection takes six seconds to be reported.
 _PATIENCE = 1.0
 _RETRY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 _REDIS = {"ack_emulation": False, "socket_connect_timeout": _PATIENCE, "socket_timeout": _PATIENCE, **_RETRY}

@@ -47,7 +47,7 @@ class CeleryExecutor:
         self._sql = statements.ring([list(group) for group in queues])
         self._credit = dict.fromkeys(self._queues, 0)
         self._window = 1
-        self._workers: list[Worker] = []
+        self._workers: Sequence[Worker] = []
         self._workers_at = self._broker_at = self._limited_at = 0.0
         self._backlog = True
         self._doorbell = Doorbell(broker_url, self._not_rung)
@@ -149,7 +149,7 @@ class CeleryExecutor:
             await self._store.run(statements.RERING, age=round(age * 1000))
 
     def _grant(self, rung: dict[str, int]) -> None:
-        """Each queue may have rings out for about twice the slots that serve it, more while they are answered at once."""
+        """A queue may have rings out for about twice the slots that serve it, more while they are answered at once."""
         self._adapt(sum(rung.values()))
         for queue in self._queues:
             serving = [worker for worker in self._workers if queue in worker.queues]

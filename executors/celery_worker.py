@@ -20,15 +20,14 @@ from celery import Celery, signals
 from celery.app.task import Task as CeleryTask
 
 from executors import assembly
-from executors.carrier import Carrier
+from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
 from executors.celery_doorbell import HEADER
-from executors.identity import host
+from executors.identity import host, is_dead
 from executors.settings import Settings
 from tasks.admission import Admission
 from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
-from tasks.registry import Registry
 from tasks.store import statements
 from tasks.store.store import open_store
 
@@ -71,9 +70,8 @@ class Worker:
         with self._making:
             if self._carrier is None:
                 slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
-                self._carrier = Carrier(
-                    self._settings, self._registry, self._name, slots, self.queues, self._draining, self.own_processes
-                )
+                role = Role(self._name, slots, self.queues, self._draining, self.own_processes)
+                self._carrier = Carrier(self._settings, self._registry, role)
             return self._carrier
 
     def answer(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -85,7 +83,9 @@ class Worker:
         try:
             self.carrier().adopt(request.id, wish)
         except InvalidSubmission as error:
-            log.error("job %s of task %s came without a row and cannot be accepted: %s", request.id, request.task, error)
+            log.error(
+                "job %s of task %s came without a row and cannot be accepted: %s", request.id, request.task, error
+            )
             raise
 
     def _queue_of(self, request: Any) -> str | None:
@@ -102,12 +102,17 @@ class Worker:
         self._name = sender or self._name
 
     def _begin(self, **_: Any) -> None:
-        self.carrier()
+        """A child that cannot start must say why and go: Celery would take its silence for health."""
+        try:
+            self.carrier()
+        except JobgateError as error:
+            print(f"jobgate: {error.detail}", file=sys.stderr, flush=True)
+            raise SystemExit(2) from error
 
     def _ready(self, **_: Any) -> None:
         if not self.own_processes:
             self.carrier()
-        print(f"Jobgate worker {self._name}: {self._settings.celery_pool} × {self._settings.celery_concurrency}, "
+        print(f"Jobgate worker {self._name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
               f"{len(self._registry)} tasks, queues {', '.join(self.queues)}", flush=True)  # fmt: skip
 
     def _end(self, **_: Any) -> None:
@@ -139,7 +144,8 @@ async def _lose(settings: Settings, job_id: str) -> None:
     store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
     try:
         job = await store.get(job_id)
-        if job is not None and job.owner is not None:
+        # Meanwhile somebody else may have reaped the job, and another child may run it already.
+        if job is not None and job.owner is not None and is_dead(job.owner):
             await store.abandon([job.owner])
             await store.run(statements.REAP, n=10)
     finally:

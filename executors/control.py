@@ -28,7 +28,13 @@ class Control:
     """Submit, read, wait for and steer jobs."""
 
     def __init__(
-        self, store: JobStore, registry: Registry, admission: Admission, watch: Watch, executor: Executor | None, mode: Mode
+        self,
+        store: JobStore,
+        registry: Registry,
+        admission: Admission,
+        watch: Watch,
+        executor: Executor | None,
+        mode: Mode,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -75,7 +81,7 @@ class Control:
             raise IdempotencyMismatch(f"this Idempotency-Key belongs to job {job.id}, which had another body", "")
         return job, False
 
-    async def submit_many(self, wishes: Sequence[Submission]) -> list[Job]:
+    async def submit_many(self, wishes: Sequence[Submission]) -> Sequence[Job]:
         """Accept all of them in one transaction, or none. Pointers in errors start with the index: `/17/kwargs`."""
         rows = [self._admit_nth(n, wish) for n, wish in enumerate(wishes)]
         accepted_at = await self.store.accept_many(rows)
@@ -88,14 +94,16 @@ class Control:
             raise JobNotFound(f"there is no job {job_id}")
         return job
 
-    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> list[Job]:
+    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> Sequence[Job]:
         """Jobs newest first, those with an id below `before`, at most `limit`."""
         return await self.store.list(wanted, limit, before)
 
     async def attempts(self, job_id: str) -> Sequence[Event]:
         """The events in which an attempt ended, oldest first."""
         await self.read(job_id)
-        return [event for event in await self.store.events(job_id) if event.started_at and event.status != State.STARTED]
+        return [
+            event for event in await self.store.events(job_id) if event.started_at and event.status != State.STARTED
+        ]
 
     async def events(self, job_id: str, after: int = 0) -> Sequence[Event]:
         return await self.store.events(job_id, after)

@@ -83,6 +83,8 @@ class Keeper:
         self._running: dict[tuple[str, int], Running] = {}
         self._task: asyncio.Task[None] | None = None
         self._polled_at = 0.0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -101,10 +103,18 @@ class Keeper:
 
     def begin(self, running: Running) -> None:
         self._running[running.attempt.id, running.attempt.attempt] = running
+        self._idle.clear()
 
     def forget(self, job_id: str, attempt: int) -> Running | None:
         """The attempt has ended; None if it was given up before."""
-        return self._running.pop((job_id, attempt), None)
+        running = self._running.pop((job_id, attempt), None)
+        if not self._running:
+            self._idle.set()
+        return running
+
+    async def idle(self) -> None:
+        """Return when nothing runs."""
+        await self._idle.wait()
 
     def cancel(self, job_id: str) -> None:
         """Tell the job's attempt to stop, if it runs here."""

@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own: for async bodies, and for the record inside a process whose main thread is busy."""
+"""An event loop on a thread of its own: for async bodies, and for the record where the main thread is busy."""
 
 from __future__ import annotations
 

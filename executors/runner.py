@@ -12,9 +12,19 @@ from typing import Any
 
 import msgspec
 
+from executors.body import Interruption
 from tasks import step
 from tasks.context import Context, enter
-from tasks.errors import Cancelled, FatalError, InvalidArguments, LeaseLost, Retry, SoftTimeLimitExceeded, explain, printable
+from tasks.errors import (
+    Cancelled,
+    FatalError,
+    InvalidArguments,
+    LeaseLost,
+    Retry,
+    SoftTimeLimitExceeded,
+    explain,
+    printable,
+)
 from tasks.job import Attempt, ErrorCode
 from tasks.registry import Registry
 from tasks.step import Failure, Step
@@ -121,13 +131,6 @@ def overran(attempt: Attempt) -> Step:
     """The step of an attempt that ran past its hard limit."""
     message = f"it ran past its time limit of {attempt.time_limit:g} s" if attempt.time_limit else "time limit"
     return step.fail(attempt, Failure(code=ErrorCode.TIMEOUT, message=message), attempt.time_limit)
-
-
-class Interruption:
-    """Why an async body is being cancelled, if it is by us."""
-
-    def __init__(self) -> None:
-        self.reason: type[BaseException] | None = None
 
 
 @types.coroutine

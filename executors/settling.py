@@ -27,27 +27,28 @@ class Settling:
         self.superseded = 0
 
     async def settle(self, step: Step) -> State | None:
-        """The state after the step, or None if the attempt had lost its job. Tries for as long as the lease may last."""
+        """The state after the step, or None if the attempt had lost its job. Tries while the lease may last."""
         if self._reports.pending(step.job_id, step.attempt):
             await self._reports.flush()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        while True:
-            try:
-                state = await self._store.settle(step)
-                break
-            except StoreUnavailable as error:
-                if loop.time() > deadline:
-                    log.error("job %s: its outcome could not be written in time; it will run again: %s", step.job_id, error)
-                    return None
-                await asyncio.sleep(PAUSE)
-            except JobgateError as error:  # the database refuses the values themselves: say so on the job
-                log.error("job %s: the store refuses its outcome: %s", step.job_id, error)
-                step = _refused(step, error)
+        state = await self._persist(step)
         if state is None:
             self.superseded += 1
             log.warning("job %s: attempt %d had lost its lease; its outcome is refused", step.job_id, step.attempt)
         return state
+
+    async def _persist(self, step: Step) -> State | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        while loop.time() < deadline:
+            try:
+                return await self._store.settle(step)
+            except StoreUnavailable as error:
+                log.warning("job %s: its outcome waits for the store: %s", step.job_id, error)
+                await asyncio.sleep(PAUSE)
+            except JobgateError as error:  # the database refuses the values themselves: say so on the job
+                log.exception("job %s: the store refuses its outcome", step.job_id)
+                step = _refused(step, error)
+        return None
 
 
 def _refused(step: Step, error: JobgateError) -> Step:

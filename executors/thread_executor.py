@@ -10,12 +10,12 @@ from queue import SimpleQueue
 from threading import Thread
 
 from executors.base import Capabilities, Health
-from executors.body import ThreadSeat
+from executors.body import AsyncSeat, Interruption, ThreadSeat
 from executors.heartbeat import Heartbeat
-from executors.keeper import Claimer, Keeper, Reason, Running
+from executors.keeper import Claimer, Keeper, Running
 from executors.loop_thread import LoopThread
 from executors.reports import Reports
-from executors.runner import Interruption, Runner
+from executors.runner import Runner
 from executors.settling import Settling
 from tasks.context import Context
 from tasks.errors import LeaseLost, StoreUnavailable
@@ -86,9 +86,7 @@ class ThreadExecutor:
         self._open = False
         self._poller.cancel()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                while len(self._keeper) or self._settles:
-                    await asyncio.sleep(0.01)
+            await asyncio.wait_for(self._keeper.idle(), grace)
         for running in self._keeper.all():
             self._give_up(running, interrupt(running.attempt))
         await asyncio.gather(*self._settles)
@@ -127,22 +125,14 @@ class ThreadExecutor:
         self._free -= 1
         context = Context(attempt, self._reports.reporter(attempt))
         if self._runner.is_async(attempt):
-            self._begin_async(attempt, context)
+            async_seat = AsyncSeat(self._bodies)
+            self._keeper.begin(Running(attempt, context, async_seat.interrupt))
+            async_seat.start(lambda interruption: self._run_async(attempt, context, interruption))
         else:
             seat = ThreadSeat()
             running = Running(attempt, context, seat.interrupt)
             self._keeper.begin(running)
             self._inbox.put((running, seat))
-
-    def _begin_async(self, attempt: Attempt, context: Context) -> None:
-        interruption = Interruption()
-        body = self._bodies.submit(self._run_async(attempt, context, interruption))
-
-        def interrupt_body(reason: Reason) -> None:
-            interruption.reason = reason
-            body.cancel()
-
-        self._keeper.begin(Running(attempt, context, interrupt_body))
 
     async def _run_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> None:
         self._deliver(await self._runner.perform_async(attempt, context, interruption))

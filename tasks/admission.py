@@ -89,10 +89,10 @@ class Admission:
         return soft, hard
 
 
-def _timing(wish: Submission) -> dict[str, int]:
+def _timing(wish: Submission) -> dict[str, Any]:
     if wish.countdown is not None and wish.eta is not None:
         raise InvalidSubmission("give countdown or eta, not both", "/eta")
-    timing: dict[str, int] = {}
+    timing: dict[str, Any] = {}
     if wish.countdown is not None:
         timing["delay"] = _milliseconds(wish.countdown, "/countdown")
     if wish.eta is not None:

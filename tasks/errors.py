@@ -1,24 +1,24 @@
 """Every error of the product that a caller may meet, drawn as a tree; the docstring is the default message.
 
-    JobgateError
-    ├── ConfigurationError     a setting or a task module is wrong; the process does not start
-    ├── InvalidSubmission      a submission cannot be accepted; carries a JSON pointer
-    │   ├── InvalidArguments
-    │   ├── UnknownTask
-    │   ├── UnknownQueue
-    │   └── IdempotencyMismatch
-    ├── JobNotFound
-    ├── StateConflict          the job is not in a state that allows the step
-    ├── Unsupported            this executor cannot do that; see capabilities
-    ├── StoreUnavailable       the store did not answer; nothing was changed that was not confirmed
-    ├── JobFailed              raised by Handle.get() for a job that ended otherwise than in SUCCESS
-    ├── WaitTimeout            raised by Handle.get() when the job is not finished in time
-    └── raised inside a task
-        ├── Retry              by the task: run me again later
-        ├── FatalError         by the task: fail now, whatever retries are left
-        ├── Cancelled          by the context: somebody asked this job to stop
-        ├── LeaseLost          by the context: this attempt no longer owns its job
-        └── SoftTimeLimitExceeded
+JobgateError
+├── ConfigurationError     a setting or a task module is wrong; the process does not start
+├── InvalidSubmission      a submission cannot be accepted; carries a JSON pointer
+│   ├── InvalidArguments
+│   ├── UnknownTask
+│   ├── UnknownQueue
+│   └── IdempotencyMismatch
+├── JobNotFound
+├── StateConflict          the job is not in a state that allows the step
+├── Unsupported            this executor cannot do that; see capabilities
+├── StoreUnavailable       the store did not answer; nothing was changed that was not confirmed
+├── JobFailed              raised by Handle.get() for a job that ended otherwise than in SUCCESS
+├── WaitTimeout            raised by Handle.get() when the job is not finished in time
+└── raised inside a task
+    ├── Retry              by the task: run me again later
+    ├── FatalError         by the task: fail now, whatever retries are left
+    ├── Cancelled          by the context: somebody asked this job to stop
+    ├── LeaseLost          by the context: this attempt no longer owns its job
+    └── SoftTimeLimitExceeded
 """
 
 from __future__ import annotations

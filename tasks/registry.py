@@ -72,9 +72,7 @@ def _import(name: str) -> ModuleType:
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(
-            f"TASK_MODULES: cannot import {name!r}: {type(error).__name__}: {error}"
-        ) from error
+        raise ConfigurationError(f"TASK_MODULES: cannot import {name!r}: {type(error).__name__}: {error}") from error
 
 
 def _tasks_of(module: ModuleType) -> Iterator[Task[..., Any]]:

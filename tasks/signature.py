@@ -83,10 +83,14 @@ class Signature:
     def _refuse_clashes(self, names: Sequence[str], known: Mapping[str, Any]) -> None:
         for name in names:
             if name in known:
-                raise InvalidArguments(f"argument {name!r} is given twice, in args and in kwargs", _pointer("kwargs", name))
+                raise InvalidArguments(
+                    f"argument {name!r} is given twice, in args and in kwargs", _pointer("kwargs", name)
+                )
         for name in known:
             if name in self._positional_only:
-                raise InvalidArguments(f"argument {name!r} is positional only: give it in args", _pointer("kwargs", name))
+                raise InvalidArguments(
+                    f"argument {name!r} is positional only: give it in args", _pointer("kwargs", name)
+                )
 
     def _explain(self, error: msgspec.ValidationError, names: Sequence[str]) -> InvalidArguments:
         text = str(error)
@@ -103,12 +107,16 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise ConfigurationError(f"task function {function.__qualname__}: cannot resolve an annotation: {error}") from error
+        raise ConfigurationError(
+            f"task function {function.__qualname__}: cannot resolve an annotation: {error}"
+        ) from error
 
 
 def _struct(function: Callable[..., Any], parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any]) -> type:
     fields = [
-        (p.name, hints.get(p.name, Any)) if p.default is p.empty else (p.name, hints.get(p.name, Any), _default(p.default))
+        (p.name, hints.get(p.name, Any))
+        if p.default is p.empty
+        else (p.name, hints.get(p.name, Any), _default(p.default))
         for p in parameters
     ]
     struct = msgspec.defstruct(f"{function.__name__}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
