@@ -1,0 +1,63 @@
+"""The loop of all async tests, and real servers: started when first asked for, ended with the session."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import Postgres, find_rabbitmq, rabbitmq_server, redis_server
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    # Not under pytest's folder: the path of a unix socket must be short.
+    with tempfile.TemporaryDirectory(prefix="jobgate-") as folder:
+        server = Postgres(Path(folder) / "pg")
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[str]]:
+    """URLs of the session's Redis, each with a database of its own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield (f"{url}/{n}" for n in itertools.count())
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    script = find_rabbitmq()
+    if script is None:
+        pytest.skip("rabbitmq-server is not installed; Debian and Ubuntu have it as a package of that name")
+    with rabbitmq_server(script, tmp_path_factory.mktemp("rabbitmq")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_databases: Iterator[str]) -> str:
+    """An empty Redis."""
+    return next(redis_databases)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> str:
+    """A fresh PostgreSQL database with the schema of this release."""
+    return postgres_server.fresh()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url

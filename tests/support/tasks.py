@@ -1,0 +1,412 @@
+"""The tasks of the conformance suite. They are run by real workers, so this module imports nothing of the web."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from tasks import Cancelled, Context, FatalError, Retry, SoftTimeLimitExceeded, task
+from tests.support.ledger import note
+
+#: Seconds of one step of a body that waits.
+STEP = 0.01
+#: Seconds after which a body that waits for something outside gives up, so that no test can leave one behind.
+PATIENCE = 60.0
+
+NO_RETRY: dict[str, Any] = {"max_retries": 0}
+
+
+def _until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done() and time.monotonic() < deadline:
+        time.sleep(STEP)
+
+
+# Plain values.
+
+
+@task(name="tests.add")
+def add(x: int, y: int = 10) -> int:
+    """Add two whole numbers."""
+    return x + y
+
+
+@task(name="tests.add_async")
+async def add_async(x: int, y: int = 10) -> int:
+    await asyncio.sleep(0)
+    return x + y
+
+
+@task(name="tests.note")
+def write_note(path: str, line: str) -> None:
+    """One line in a ledger at each start."""
+    note(path, line)
+
+
+@task(name="tests.note_pid")
+def write_pid(path: str, seconds: float = 0.0) -> int:
+    """The process that runs it, in a ledger and as the result."""
+    note(path, os.getpid())
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@task(name="tests.named", queue="normal", priority=4, **NO_RETRY)
+def named() -> str:
+    """Has a queue and a priority of its own."""
+    return "named"
+
+
+@task(name="tests.block", soft_time_limit=90, time_limit=100, **NO_RETRY)
+def block(path: str) -> None:
+    """Hold a slot until a file is there."""
+    _until(Path(path).exists)
+
+
+@task(name="tests.modules")
+def modules() -> list[str]:
+    """What this process has loaded."""
+    return sorted(sys.modules)
+
+
+# Arguments.
+
+
+@task(name="tests.unbound", **NO_RETRY)
+def unbound(a: int, b: int) -> list[Any]:
+    return [type(a).__name__, a, b]
+
+
+@task(name="tests.bound", bind=True, **NO_RETRY)
+def bound(self: Context, a: int, b: int) -> list[Any]:
+    return [type(self).__name__, a, b]
+
+
+@task(name="tests.unbound_async", **NO_RETRY)
+async def unbound_async(a: int, b: int) -> list[Any]:
+    return [type(a).__name__, a, b]
+
+
+@task(name="tests.bound_async", bind=True, **NO_RETRY)
+async def bound_async(self: Context, a: int, b: int) -> list[Any]:
+    return [type(self).__name__, a, b]
+
+
+@task(name="tests.shapes", **NO_RETRY)
+def shapes(a: int, /, b: int, c: int = 3, *rest: int, d: int = 4, **more: int) -> list[Any]:
+    return [a, b, c, list(rest), d, more]
+
+
+@task(name="tests.typed", **NO_RETRY)
+def typed(key: UUID, at: datetime, maybe: UUID | None = None) -> list[Any]:
+    return [type(key).__name__, key.version, at.isoformat(), at.tzinfo is not None, maybe is None]
+
+
+# Errors and retries.
+
+
+@task(name="tests.fail", bind=True, max_retries=3, retry_backoff=0.2, retry_jitter=0)
+def fail(self: Context, times: int) -> list[int]:
+    """Fails the first `times` attempts; how often it had failed before, at the end."""
+    if self.attempt <= times:
+        raise ValueError(f"attempt {self.attempt}")
+    return [self.attempt, self.retries, self.request.retries]
+
+
+@task(name="tests.fail_slowly", max_retries=3, retry_backoff=300)
+def fail_slowly() -> None:
+    raise ValueError("later")
+
+
+@task(name="tests.ask_again", bind=True, max_retries=5)
+def ask_again(self: Context, countdown: float, how: str) -> int:
+    """Asks for another attempt in its own words, once."""
+    if not self.retries and how == "raise":
+        raise Retry("not yet", countdown)
+    if not self.retries:
+        self.retry(OSError("not yet"), countdown)
+    return self.attempt
+
+
+@task(name="tests.fatal", max_retries=3)
+def fatal() -> None:
+    raise FatalError("there is no such account")
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Odd(Exception):
+    pass
+
+
+_ERRORS: dict[str, Callable[[], BaseException]] = {
+    "mute": Mute,
+    "odd": lambda: Odd("half \ud83d of a pair and NUL \x00"),
+    "long": lambda: Odd("x" * 100_000),
+    "empty": Odd,
+    "exit": lambda: SystemExit(3),
+    "interrupt": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "cancelled": asyncio.CancelledError,
+    "memory": MemoryError,
+}
+
+
+@task(name="tests.throw", **NO_RETRY)
+def throw(kind: str) -> None:
+    raise _ERRORS[kind]()
+
+
+@task(name="tests.throw_async", **NO_RETRY)
+async def throw_async(kind: str) -> None:
+    await asyncio.sleep(0)
+    raise _ERRORS[kind]()
+
+
+@task(name="tests.die", max_losses=1, **NO_RETRY)
+def die(path: str) -> None:
+    """Kills its process; only for carriers that are not the gateway."""
+    note(path, os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# Results.
+
+
+def _recursive() -> list[Any]:
+    knot: list[Any] = []
+    knot.append(knot)
+    return knot
+
+
+def _deep() -> list[Any]:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+_RESULTS: dict[str, Callable[[], Any]] = {
+    "object": object,
+    "nan": lambda: math.nan,
+    "recursive": _recursive,
+    "deep": _deep,
+    "bytes": lambda: b"raw",
+    "odd_key": lambda: {(1, 2): 3},
+    "generator": lambda: (n for n in range(3)),
+    "large": lambda: "x" * 100_000_000,
+    "text": lambda: "half \ud83d of a pair, NUL \x00, naïve 文件 🗂",
+    "nothing": lambda: None,
+    "nested": lambda: {"a": [1, 2.5, None, True, {"b": "c"}]},
+    "moment": lambda: datetime.fromisoformat("2030-01-31T09:00:00+00:00"),
+}
+
+
+@task(name="tests.give", time_limit=30, **NO_RETRY)
+def give(kind: str) -> Any:
+    return _RESULTS[kind]()
+
+
+# Limits and cancelling.
+
+
+@task(name="tests.nap", **NO_RETRY)
+def nap(seconds: float) -> float:
+    """Blocks in C."""
+    time.sleep(seconds)
+    return seconds
+
+
+@task(name="tests.nap_async", **NO_RETRY)
+async def nap_async(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@task(name="tests.loop", **NO_RETRY)
+def loop(path: str, seconds: float = PATIENCE) -> str:
+    """Python that can be interrupted anywhere; notes what interrupted it, and lets it pass."""
+    try:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(STEP)
+    except BaseException as error:
+        note(path, type(error).__name__)
+        raise
+    return "to the end"
+
+
+@task(name="tests.catch", **NO_RETRY)
+def catch(seconds: float = PATIENCE) -> str:
+    """Catches its soft limit and returns something else instead."""
+    try:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(STEP)
+    except SoftTimeLimitExceeded:
+        return "caught"
+    return "to the end"
+
+
+@task(name="tests.catch_async", **NO_RETRY)
+async def catch_async(seconds: float = PATIENCE) -> str:
+    try:
+        await asyncio.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        await asyncio.sleep(STEP)
+        return "caught"
+    return "to the end"
+
+
+@task(name="tests.loop_async", **NO_RETRY)
+async def loop_async(path: str, seconds: float = PATIENCE) -> str:
+    try:
+        await asyncio.sleep(seconds)
+    except BaseException as error:
+        note(path, type(error).__name__)
+        raise
+    return "to the end"
+
+
+@task(name="tests.polite", bind=True, **NO_RETRY)
+def polite(self: Context, path: str) -> None:
+    """Stops where it says that it may be stopped, and nowhere else."""
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            self.check()
+            time.sleep(STEP)
+    except Cancelled:
+        note(path, "stopped politely")
+        raise
+
+
+@task(name="tests.stubborn", **NO_RETRY)
+def stubborn(path: str, until: str) -> str:
+    """Takes no notice of anything that is raised in it, until a file is there."""
+    note(path, os.getpid())
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            while not Path(until).exists() and time.monotonic() < deadline:
+                time.sleep(STEP)
+            break
+        except BaseException:  # noqa: S112 - that is the point
+            continue
+    return "done all the same"
+
+
+@task(name="tests.stubborn_async", **NO_RETRY)
+async def stubborn_async(path: str, until: str) -> str:
+    note(path, os.getpid())
+    deadline = time.monotonic() + PATIENCE
+    while not Path(until).exists() and time.monotonic() < deadline:
+        try:
+            await asyncio.sleep(STEP)
+        except BaseException:  # noqa: S112 - that is the point
+            continue
+    return "done all the same"
+
+
+@task(name="tests.finish_when_asked", bind=True, **NO_RETRY)
+def finish_when_asked(self: Context) -> str:
+    """Has its result ready at the moment it is told to stop."""
+    with contextlib.suppress(Cancelled):
+        _until(lambda: self.cancelled)
+    return "just in time"
+
+
+# Reports.
+
+
+@task(name="tests.report", bind=True, **NO_RETRY)
+def report(self: Context, gate: str) -> str:
+    self.log("begun")
+    self.progress(1, 4, "one of four")
+    _until(Path(gate).exists)
+    self.progress(4, 4, "all")
+    self.log("done", "warning")
+    return self.idempotency_key
+
+
+@task(name="tests.report_async", bind=True, **NO_RETRY)
+async def report_async(self: Context, gate: str) -> str:
+    self.log("begun")
+    self.progress(1, 4, "one of four")
+    deadline = time.monotonic() + PATIENCE
+    while not Path(gate).exists() and time.monotonic() < deadline:
+        await asyncio.sleep(STEP)
+    self.progress(4, 4, "all")
+    self.log("done", "warning")
+    return self.idempotency_key
+
+
+# Limits on many.
+
+
+@task(name="tests.rated", rate_limit="10/s", **NO_RETRY)
+def rated() -> None:
+    pass
+
+
+@task(name="tests.few", concurrency=2, **NO_RETRY)
+def few() -> None:
+    time.sleep(0.1)
+
+
+# Loops and callers.
+
+#: Bound to the loop in which it is first used: another loop would make it fail.
+_lock = asyncio.Lock()
+
+
+@task(name="tests.share_loop", **NO_RETRY)
+async def share_loop() -> list[int]:
+    """Uses what belongs to one loop; its process and that loop."""
+    async with _lock:
+        await asyncio.sleep(0)
+    return [os.getpid(), id(asyncio.get_running_loop())]
+
+
+@task(name="tests.call", **NO_RETRY)
+def call(x: int) -> list[Any]:
+    """Submits a job from inside of one and waits for it."""
+    handle = add.apply_async((x,), {"y": 1}, priority=9)
+    result = handle.get(timeout=15)
+    return [handle.id, result, handle.ready(), str(handle.status)]
+
+
+@task(name="tests.call_async", **NO_RETRY)
+async def call_async(x: int) -> list[Any]:
+    handle = await add.submit_async((x,), {"y": 1}, priority=9)
+    result = await handle.get_async(timeout=15)
+    return [handle.id, result, await handle.ready_async(), str(await handle.status_async())]
+
+
+@task(name="tests.call_delay", **NO_RETRY)
+def call_delay(x: int) -> str:
+    """Submits and does not wait."""
+    return add.delay(x, 1).id
+
+
+@task(name="tests.call_failing", **NO_RETRY)
+def call_failing() -> list[str]:
+    handle = throw.delay("odd")
+    try:
+        handle.get(timeout=15)
+    except Exception as error:
+        return [type(error).__name__, str(getattr(error, "code", "")), str(getattr(error, "type", ""))]
+    return []
