@@ -22,10 +22,9 @@ OTHER = "other"
 
 
 class Order(NamedTuple):
-    """What no late commit can break, by dialect: the events after a position that are fit to be read, and in order."""
+    """By dialect: the events after a position that no late commit can precede, their order; and JSON as a table."""
 
     after: str
-    until: str
     by: str
     rows: str
 
@@ -33,20 +32,13 @@ class Order(NamedTuple):
 # SQLite has one writer: seq is commit order. On PostgreSQL a sequence's lower number may be committed later; below the
 # oldest running transaction nothing can appear any more.
 ORDER = {
-    "sqlite": Order("seq > :seq", "seq <= :end_seq", "seq", "json_each(:rows)"),
+    "sqlite": Order("seq > :seq", "seq", "json_each(:rows)"),
     "postgresql": Order(
         "(txid, seq) > (:txid, :seq) AND txid < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)",
-        "(txid, seq) <= (:end_txid, :end_seq)",
         "txid, seq",
         "jsonb_array_elements(CAST(:rows AS jsonb)) AS r(value)",
     ),
 }
-
-
-def end_of(order: Order) -> str:
-    """The position of the last event of the next stretch."""
-    return f"""SELECT txid, seq FROM (SELECT txid, seq FROM events WHERE {order.after} ORDER BY {order.by} LIMIT :limit)
-        AS stretch ORDER BY txid DESC, seq DESC LIMIT 1"""
 
 
 def _bucket(bounds: Sequence[float]) -> str:
@@ -54,18 +46,24 @@ def _bucket(bounds: Sequence[float]) -> str:
     return f"CASE {arms} ELSE {len(bounds)} END"
 
 
-def groups_of(order: Order) -> str:
-    """A stretch of events in groups that count alike. Materialised, or `seconds` would be computed for every bucket."""
+def stretch_of(order: Order) -> str:
+    """The next `:limit` events in groups that count alike; each row says where the cursor is and where they end.
+
+    No events: one row, with nothing but the cursor. Materialised, or `seconds` would be computed for every bucket.
+    """
     return f"""WITH stretch AS MATERIALIZED (
-        SELECT task, queue, was, status, error_code, error_type,
+        SELECT txid, seq, task, queue, was, status, error_code, error_type,
             CASE WHEN status = 'STARTED' THEN CASE WHEN started_at > due_at
                     THEN CAST(started_at - due_at AS DOUBLE PRECISION) / 1000 ELSE 0.0 END
                 WHEN was = 'STARTED' THEN runtime END AS seconds
-        FROM events WHERE {order.after} AND {order.until})
-    SELECT task, queue, was, status, error_code, error_type,
-        CASE WHEN seconds IS NULL THEN NULL WHEN status = 'STARTED' THEN {_bucket(WAIT)} ELSE {_bucket(RUNTIME)} END
-            AS bucket, count(*) AS number, sum(seconds) AS seconds
-    FROM stretch GROUP BY 1, 2, 3, 4, 5, 6, 7"""
+        FROM events WHERE {order.after} ORDER BY {order.by} LIMIT :limit)
+    SELECT c.txid, c.seq, last.txid AS end_txid, last.seq AS end_seq, alike.*
+    FROM cursors AS c LEFT JOIN (SELECT txid, seq FROM stretch ORDER BY txid DESC, seq DESC LIMIT 1) AS last ON true
+    LEFT JOIN (SELECT task, queue, was, status, error_code, error_type,
+            CASE WHEN seconds IS NULL THEN NULL WHEN status = 'STARTED' THEN {_bucket(WAIT)} ELSE {_bucket(RUNTIME)} END
+                AS bucket, count(*) AS number, sum(seconds) AS seconds
+        FROM stretch GROUP BY 1, 2, 3, 4, 5, 6, 7) AS alike ON true
+    WHERE c.name = 'tallies'"""
 
 
 def bound_label(bounds: Sequence[float], bucket: int) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tasks.errors import StoreUnavailable
 from tasks.job import State
 from tasks.store.guards import CLOCK
-from tasks.store.stretch import MAX_NAME, ORDER, OTHER, counted, end_of, groups_of
+from tasks.store.stretch import MAX_NAME, ORDER, OTHER, counted, stretch_of
 
 #: What keeps the number of series bounded, whatever names jobs come with: beyond it they count as OTHER.
 MAX_PAIRS = 2_000
@@ -74,7 +74,7 @@ class Tallies:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         order = ORDER[engine.dialect.name]
-        self._end, self._groups = text(end_of(order)), text(groups_of(order))
+        self._stretch = text(stretch_of(order))
         self._add = text(_ADD.format(rows=order.rows))
         self._due = text(_DUE.format(clock=CLOCK[engine.dialect.name]))
         self._turn = asyncio.Lock()
@@ -138,15 +138,20 @@ class Tallies:
         self._position = Position(move["end_txid"], move["end_seq"])
         return sum(int(group.number) for group in groups)
 
-    async def _next(self, stretch: int) -> tuple[dict[str, int], Sequence[Row[Any]]] | None:
+    async def _next(self, limit: int) -> tuple[dict[str, int], Sequence[Row[Any]]] | None:
         """The move of the cursor over the next stretch of events, and its groups; None when all are counted."""
         async with self._engine.connect() as connection:
-            start = (await self._reflect(connection))._asdict()
-            row = (await connection.execute(self._end, {**start, "limit": stretch})).first()
-            if row is None:
-                return None
-            move = {**start, "end_txid": row.txid, "end_seq": row.seq}
-            return move, (await connection.execute(self._groups, move)).all()
+            while True:
+                start = (self._position or await self._reflect(connection))._asdict()
+                groups = (await connection.execute(self._stretch, {**start, "limit": limit})).all()
+                if groups and (groups[0].txid, groups[0].seq) == self._position:
+                    break
+                # Somebody else has folded: what the mirror shows, and so the stretch, is behind.
+                self._position = None
+        first = groups[0]
+        if first.end_seq is None:
+            return None
+        return {**start, "end_txid": first.end_txid, "end_seq": first.end_seq}, groups
 
     async def _commit(self, move: Mapping[str, int], added: Mapping[Key, tuple[int, float]]) -> bool:
         # In one order, so that two transactions can never wait for each other's rows.

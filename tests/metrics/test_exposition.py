@@ -12,7 +12,6 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from metrics import exposition
@@ -197,12 +196,8 @@ async def test_without_a_store_the_process_still_answers(
 ) -> None:
     await rows.run(store.engine, "t", 1)
     await scrape(eyes)
-
-    async def away(self: Tallies, *_: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("away"))
-
     with monkeypatch.context() as broken:
-        broken.setattr(Tallies, "_cursor", away)
+        broken.setattr(eyes._tallies, "_stretch", text("SELECT * FROM nowhere"))
         found = await scrape(eyes)
     assert value(found, "collect_errors_total") == 1
     assert value(found, "jobs_succeeded_total", task="t", queue="default") == 1

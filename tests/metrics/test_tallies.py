@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,6 +135,28 @@ async def test_a_later_number_in_an_older_transaction_is_not_skipped(engine: Asy
         await rows.insert(old, [("old", "default")])
     assert await folded.fold(stretch=1, passes=100) == 5
     assert number(folded, "submitted") == 3
+
+
+async def test_a_restored_dump_counts_on_after_what_the_page_says(engine: AsyncEngine) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no transaction numbers")
+    await rows.run(engine, "t", 5)
+    await Tallies(engine).fold()
+    await rows.run(engine, "t", 3)
+    # As if all this came from a server that had seen many more transactions.
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    remedy = page.split("```sql\n")[1].split("```")[0]
+    async with engine.begin() as connection:
+        for statement in (
+            "UPDATE events SET txid = txid + 1000000000",
+            "UPDATE cursors SET txid = txid + 1000000000",
+            *remedy.strip().rstrip(";").split(";"),
+        ):
+            await connection.execute(text(statement))
+    await rows.run(engine, "t", 2)
+    folded = Tallies(engine)
+    assert await folded.fold() == 15
+    assert number(folded, "succeeded") == 10
 
 
 async def test_a_restart_keeps_the_counters(engine: AsyncEngine) -> None:
