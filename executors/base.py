@@ -36,8 +36,11 @@ class Executor(Protocol):
     The row is the truth: an executor may drop a job or carry it twice, never change it. Status is read from the store.
     """
 
-    mode: Mode
-    capabilities: Capabilities
+    @property
+    def mode(self) -> Mode: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     async def start(self) -> None:
         """Begin to carry; called once."""

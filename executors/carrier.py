@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -25,7 +26,7 @@ from executors.watch import Watch
 from tasks import handle
 from tasks.admission import Admission
 from tasks.context import Context
-from tasks.errors import LeaseLost
+from tasks.errors import JobgateError, LeaseLost
 from tasks.job import Attempt, Mode, Submission
 from tasks.registry import Registry
 from tasks.step import Step, interrupt
@@ -72,13 +73,16 @@ class Carrier:
 
     def carry(self, job_id: str) -> None:
         """Answer a ring; does nothing if the job is not there to be claimed."""
-        attempt = self._loop.call(self._store.claim(job_id, self._params))
+        # In this thread, not on the loop: every change of threads costs as much as the statement itself.
+        attempt = self._store.claim_outside(job_id, self._params) or self._loop.call(
+            self._store.claim(job_id, self._params)
+        )
         if attempt is None:
             log.debug("ring for %s: nothing to claim", job_id)
             return
         context = Context(attempt, self._reports.reporter(attempt))
         step = self._run_async(attempt, context) if self._runner.is_async(attempt) else self._run(attempt, context)
-        self._loop.call(self._end(step))
+        self._end(step)
 
     def adopt(self, job_id: str, wish: Submission) -> None:
         """Write down a job that came straight through the broker, then carry it. InvalidSubmission if it cannot run."""
@@ -116,22 +120,24 @@ class Carrier:
 
     def _run(self, attempt: Attempt, context: Context) -> Step:
         seat: Seat = self._main_seat or ThreadSeat()
-        self._begin(Running(attempt, context, seat.interrupt))
+        self._keeper.begin(Running(attempt, context, seat.interrupt))
         return self._runner.perform(attempt, context, seat.run)
 
     def _run_async(self, attempt: Attempt, context: Context) -> Step:
         if self._bodies is None:
             self._bodies = LoopThread("jobgate-async")
         seat = AsyncSeat(self._bodies)
-        self._begin(Running(attempt, context, seat.interrupt))
+        self._keeper.begin(Running(attempt, context, seat.interrupt))
         return seat.start(lambda interruption: self._runner.perform_async(attempt, context, interruption)).result()
 
-    def _begin(self, running: Running) -> None:
-        self._loop.loop.call_soon_threadsafe(self._keeper.begin, running)
-
-    async def _end(self, step: Step) -> None:
-        if self._keeper.forget(step.job_id, step.attempt) is not None:
-            await self._settling.settle(step)
+    def _end(self, step: Step) -> None:
+        if self._keeper.forget(step.job_id, step.attempt) is None:
+            return
+        if not self._reports.pending(step.job_id, step.attempt):
+            with contextlib.suppress(JobgateError):
+                if self._store.settle_outside(step) is not None:
+                    return
+        self._loop.call(self._settling.settle(step))
 
     def _give_up(self, running: Running, step: Step) -> None:
         if self._keeper.forget(step.job_id, step.attempt) is None:

@@ -37,9 +37,6 @@ class CeleryExecutor:
     """The relay. It hangs on the store's writer: the transaction that accepts jobs marks those to ring for as well."""
 
     mode = Mode.CELERY
-    capabilities = Capabilities(
-        stop_running_sync="process", stop_running_async="process", hard_limit="process", remote_workers=True
-    )
 
     def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]]) -> None:
         self._store = store
@@ -53,6 +50,12 @@ class CeleryExecutor:
         self._doorbell = Doorbell(broker_url, self._not_rung)
         self._again = False
         self._wake = asyncio.Event()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the least able live worker: only a prefork child can be killed to end its body."""
+        reach = "process" if all(worker.pool == "prefork" for worker in self._workers) else "interrupt"
+        return Capabilities(stop_running_sync=reach, stop_running_async=reach, hard_limit=reach, remote_workers=True)
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()

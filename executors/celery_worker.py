@@ -82,10 +82,8 @@ class Worker:
         wish = Submission(task=request.task, args=list(args), kwargs=kwargs, queue=self._queue_of(request))
         try:
             self.carrier().adopt(request.id, wish)
-        except InvalidSubmission as error:
-            log.error(
-                "job %s of task %s came without a row and cannot be accepted: %s", request.id, request.task, error
-            )
+        except InvalidSubmission:
+            log.exception("job %s of task %s came without a row and cannot be accepted", request.id, request.task)
             raise
 
     def _queue_of(self, request: Any) -> str | None:

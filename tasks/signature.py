@@ -60,7 +60,7 @@ class Signature:
         extra = self._convert_extra({name: value for name, value in kwargs.items() if name not in known})
         self._refuse_clashes(names, known)
         try:
-            value = msgspec.convert({**dict(zip(names, args, strict=False)), **known}, self._type)
+            value: Any = msgspec.convert({**dict(zip(names, args, strict=False)), **known}, self._type)
         except msgspec.ValidationError as error:
             raise self._explain(error, names) from None
         return value, rest, extra

@@ -49,6 +49,9 @@ class Backend(Protocol):
     async def transact(self, program: Sequence[Query]) -> list[Rows]:
         """Run all statements in one transaction; the rows that each returned."""
 
+    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
+        """The same for a thread outside the loop, which has nothing better to do than to wait."""
+
     async def stop(self) -> None: ...
 
 
@@ -64,7 +67,7 @@ def parse_url(text: str) -> URL:
     if url is None or url.get_backend_name() not in _MODULES:
         raise ConfigurationError(
             "DATABASE_URL takes sqlite:///path/to/file.db or postgresql://user:password@host/name; "
-            f"got {text.split('@')[-1]!r}"
+            f"got {text.rsplit('@', maxsplit=1)[-1]!r}"
         )
     return url
 

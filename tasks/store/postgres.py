@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -14,30 +15,43 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from tasks.errors import StoreUnavailable
 from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns
 from tasks.store.guards import CLOCK
+from tasks.store.statements import kind
 
 _FRAGMENTS = {
-    "{now}": CLOCK["postgresql"],
     "{least}": "LEAST",
     "{greatest}": "GREATEST",
     "{skip_locked}": "FOR UPDATE SKIP LOCKED",
+    "{lock}": "FOR UPDATE",
+    "{among (}": "= ANY(ARRAY(",
+    "{)}": "))",
 }
 
 #: A generic plan made while the table was small reads it whole for ever after; the writer only ever looks rows up.
 _WRITER_SETTINGS = "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET synchronous_commit = on"
 
-_DOWN = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError,
-         asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError, TimeoutError)
+#: Seconds until a statement, or a connection, counts as lost: a server that vanished from the network says nothing.
+PATIENCE = 30.0
+
+#: What is wrong with the words or values of a statement; every other error is the server's.
+_REFUSED = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.ProgramLimitExceededError,
+)
+_DOWN = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 #: Two processes met; trying again is right.
 _CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 @cache
-def _compiled(sql: str) -> tuple[str, tuple[str, ...]]:
+def _compiled(sql: str, clock: str) -> tuple[str, tuple[str, ...]]:
     """The statement with $1, $2 …, and the names of the first of them; the given rows follow, one array a column."""
-    for mark, fragment in _FRAGMENTS.items():
+    for mark, fragment in {**_FRAGMENTS, "{now}": clock}.items():
         sql = sql.replace(mark, fragment)
     names = tuple(dict.fromkeys(PARAM.findall(ROWS.sub("", sql))))
-    sql = PARAM.sub(lambda match: f"${names.index(match[1]) + 1}", sql)
+    # Cast, because PostgreSQL settles a parameter's type where it first meets it.
+    sql = PARAM.sub(lambda match: f"CAST(${names.index(match[1]) + 1} AS {kind(match[1])})", sql)
     return ROWS.sub(lambda match: _arrays(columns(match[1]), len(names)), sql), names
 
 
@@ -50,25 +64,40 @@ def _arrays(cells: list[tuple[str, str]], offset: int) -> str:
 class PostgresBackend:
     """The writer keeps one pooled connection and talks to its driver; a lost one is replaced at the next write."""
 
-    def __init__(self, url: URL) -> None:
-        self.engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), pool_size=5, max_overflow=5)
+    def __init__(self, url: URL, clock: str) -> None:
+        self.engine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=5,
+            max_overflow=5,
+            connect_args={"timeout": PATIENCE, "command_timeout": PATIENCE},
+        )
+        self._clock = clock
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         await self._open()
 
     async def transact(self, program: Sequence[Query]) -> list[Rows]:
+        async with self._turn:
+            return await self._transact_in_turn(program)
+
+    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
+        return asyncio.run_coroutine_threadsafe(self.transact(program), self._loop).result()
+
+    async def _transact_in_turn(self, program: Sequence[Query]) -> list[Rows]:
         for _ in range(5):
             try:
                 return await self._transact(program)
             except _CLASHED:
                 continue
+            except _REFUSED as error:
+                raise Refused(str(error)) from error
             except _DOWN as error:
                 await self._drop()
                 raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from error
-            except asyncpg.PostgresError as error:
-                raise Refused(str(error)) from error
         raise StoreUnavailable("the store is too busy: other transactions kept getting in the way")
 
     async def stop(self) -> None:
@@ -85,7 +114,7 @@ class PostgresBackend:
             return [await self._run(query) for query in program]
 
     async def _run(self, query: Query) -> Rows:
-        sql, names = _compiled(query.sql)
+        sql, names = _compiled(query.sql, self._clock)
         arrays = zip(*query.rows, strict=True) if query.rows is not None else ()
         return [tuple(row) for row in await self._driver.fetch(sql, *(query.params[n] for n in names), *arrays)]
 
@@ -106,5 +135,6 @@ class PostgresBackend:
             await connection.close()
 
 
-def make(url: URL, **_: Any) -> PostgresBackend:
-    return PostgresBackend(url)
+def make(url: URL, clock: str = CLOCK["postgresql"], **_: Any) -> PostgresBackend:
+    """`clock` is the SQL for the present moment; tests put their own in its place."""
+    return PostgresBackend(url, clock)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import create_engine, event
@@ -23,15 +24,21 @@ from tasks.store.guards import CLOCK
 #: Seconds a statement waits for another process's transaction before it gives up.
 BUSY_TIMEOUT = 10.0
 
-#: The clock is read once a transaction and bound: the date functions cost more than the rest of an update.
-_CLOCK = f"SELECT {CLOCK['sqlite']}"
 _FRAGMENTS = {
+    # Read once a transaction and bound: the date functions cost more than the rest of an update.
     "{now}": ":now",
     "{least}": "MIN",
     "{greatest}": "MAX",
     "{skip_locked}": "",
+    "{lock}": "",
+    "{among (}": "IN (",
+    "{)}": ")",
 }
 
+
+#: What is wrong with the values of a statement; every other error is the file's, the disk's or another process's.
+_REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError,
+            OverflowError, ValueError)  # fmt: skip  # the last two: integers over 64 bits, text that is no UTF-8
 
 #: Rows in one statement. Bound as VALUES they cost a third of what json_each does, and the interpreter's lock is let go
 #: once for all of them; powers of two keep the number of prepared statements small.
@@ -58,13 +65,16 @@ def _values(cells: list[tuple[str, str]], size: int, offset: int) -> str:
 class SqliteBackend:
     """Every write goes through one connection: `database is locked` can only come from another process."""
 
-    def __init__(self, url: URL, synchronous: str = "NORMAL") -> None:
+    def __init__(self, url: URL, synchronous: str, clock: str) -> None:
         if sqlite3.sqlite_version_info < (3, 38):
             raise ConfigurationError(f"SQLite 3.38 or newer is needed; this Python has {sqlite3.sqlite_version}")
         if url.database in (None, "", ":memory:"):
-            raise ConfigurationError("DATABASE_URL: an in-memory SQLite cannot keep jobs; name a file: sqlite:///jobs.db")
-        path = Path(str(url.database))
-        path.parent.mkdir(parents=True, exist_ok=True)
+            raise ConfigurationError(
+                "DATABASE_URL: an in-memory SQLite cannot keep jobs; name a file: sqlite:///jobs.db"
+            )
+        self._path = Path(str(url.database))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._clock = f"SELECT {clock}"
         pragmas = f"PRAGMA synchronous = {synchronous}; PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}"
         plain = url.set(drivername="sqlite")
         self.engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=4)
@@ -77,12 +87,16 @@ class SqliteBackend:
             event.listen(engine, "connect", lambda connection, _: _prepare(connection, pragmas))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobgate-sqlite")
         self._connection: PoolProxiedConnection | None = None
+        self._turn = Lock()
 
     async def start(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
     async def transact(self, program: Sequence[Query]) -> list[Rows]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, program)
+
+    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
+        return self._transact(program)
 
     async def stop(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -91,6 +105,7 @@ class SqliteBackend:
 
     def _open(self) -> None:
         self._connection = self._writer_engine.raw_connection()
+        self._inode = self._path.stat().st_ino
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -98,23 +113,37 @@ class SqliteBackend:
         self._writer_engine.dispose()
 
     def _transact(self, program: Sequence[Query]) -> list[Rows]:
+        with self._turn:
+            return self._transact_in_turn(program)
+
+    def _transact_in_turn(self, program: Sequence[Query]) -> list[Rows]:
         assert self._connection is not None, "the backend has not been started"
         connection: Any = self._connection.driver_connection
+        self._look()
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                now = connection.execute(_CLOCK).fetchone()[0]
+                now = connection.execute(self._clock).fetchone()[0]
                 answers = [_run(connection, query, now) for query in program]
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailable(f"the store cannot be written now: {error}") from error
-        except sqlite3.Error as error:
+        except _REFUSED as error:
             raise Refused(str(error)) from error
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be written now: {error}") from error
         return answers
+
+    def _look(self) -> None:
+        """SQLite would go on writing to a file that has been deleted, and nobody would ever read it."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                return
+        except OSError:
+            pass
+        raise StoreUnavailable("the database file is gone or was replaced: restart, to use the one that is there now")
 
 
 def _run(connection: sqlite3.Connection, query: Query, now: int) -> Rows:
@@ -149,5 +178,6 @@ def _prepare(connection: Any, pragmas: str) -> None:
     cursor.close()
 
 
-def make(url: URL, synchronous: str = "NORMAL") -> SqliteBackend:
-    return SqliteBackend(url, synchronous)
+def make(url: URL, synchronous: str = "NORMAL", clock: str = CLOCK["sqlite"]) -> SqliteBackend:
+    """`clock` is the SQL for the present moment; tests put their own in its place."""
+    return SqliteBackend(url, synchronous, clock)

@@ -16,13 +16,13 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks.admission import new_id
 from tasks.errors import ConfigurationError, StoreUnavailable
-from tasks.job import Attempt, Job, Mode, NewJob, State
+from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
 from tasks.store import statements
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
 from tasks.store.reader import Reader
 from tasks.store.tallies import Tallies
-from tasks.store.writer import Writer, to_attempt, to_job
+from tasks.store.writer import Writer, step_row, to_attempt, to_job
 from tasks.worker import Worker
 
 #: The revision this release works with; a test holds it against Alembic's scripts.
@@ -68,6 +68,16 @@ class JobStore(Reader):
         """How many jobs there are in each state, counted from the events."""
         return await self.tallies.totals()
 
+    async def counts(self) -> Counts:
+        """Open jobs per queue and state, counted from the events, and how long the oldest due one of each has waited."""
+        await self.tallies.fold()
+        found: dict[str, dict[str, int]] = {}
+        for (_, queue), series in self.tallies.series["jobs"].items():
+            states = {state: number for state, (number, _) in series.items() if number and state not in FINAL}
+            if states:
+                found[queue] = states
+        return Counts(open=found, oldest_age={queue: age for queue, (_, age) in (await self.tallies.due()).items()})
+
     async def accept(self, job: NewJob) -> int:
         """Write the job down; the moment of acceptance, after the commit."""
         return await self.writer.accept([job], self._mode)
@@ -88,12 +98,24 @@ class JobStore(Reader):
         rows = await self.writer.run(Query(statements.CLAIM, claimer, rows=[[job_id]]))
         return to_attempt(rows[0]) if rows else await self._claim_limited(job_id, claimer)
 
+    def claim_outside(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
+        """`claim` for a thread outside the loop; None also for a job that must pass a limit."""
+        rows = self._backend.transact_outside([Query(statements.CLAIM, claimer, rows=[[job_id]])])[0]
+        return to_attempt(rows[0]) if rows else None
+
+    def settle_outside(self, step: Step) -> State | None:
+        """`settle` for a thread outside the loop; None says nothing certain yet, `settle` does."""
+        rows = self._backend.transact_outside([Query(statements.SETTLE, rows=[step_row(step)])])[0]
+        return State(rows[0][2]) if rows else None
+
     async def take_limited(self, queues: Sequence[str], n: int, claimer: Mapping[str, Any]) -> Rows:
         """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`."""
         token = {"token": new_id(), "n": n}
         rows = [[queue] for queue in queues]
         return await self.writer.run(
-            Query(statements.PASS, token, rows=rows), Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows)
+            Query(statements.LOCK_LIMITS, rows=rows),
+            Query(statements.PASS, token, rows=rows),
+            Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows),
         )
 
     async def settle(self, step: Step) -> State | None:
@@ -102,9 +124,7 @@ class JobStore(Reader):
         if settled is not None:
             return settled
         # The commit that said nothing because the connection broke may have happened all the same.
-        job = await self.get(step.job_id)
-        ours = job is not None and job.attempt == step.attempt and job.status == step.target and job.owner is None
-        return job.status if job is not None and ours and await self._finished_by(step) else None
+        return await self._ended_by(step)
 
     async def renew(self, attempts: Sequence[tuple[str, int]], claimer: Mapping[str, Any]) -> dict[str, bool]:
         """Prolong the leases of these (id, attempt); those still held, and whether a cancel was asked for."""
@@ -163,17 +183,19 @@ class JobStore(Reader):
     async def _claim_limited(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
         token = {"token": new_id(), "id": job_id}
         rows = await self.writer.run(
+            Query(statements.LOCK_LIMIT, {"id": job_id}),
             Query(statements.PASS_ONE, token),
             Query(statements.CLAIM_PASSED, {**token, **claimer}),
             Query(statements.UNRING, {"id": job_id}),
-            answer=lambda results: results[1],
+            answer=lambda results: results[2],
         )
         return to_attempt(rows[0]) if rows else None
 
-    async def _finished_by(self, step: Step) -> bool:
-        query = text("SELECT finished_by FROM jobs WHERE id = :id").bindparams(id=step.job_id)
+    async def _ended_by(self, step: Step) -> State | None:
+        """The state of a job whose present attempt was ended by this step's owner; None if it was not."""
+        query = text(statements.ENDED_BY).bindparams(id=step.job_id, attempt=step.attempt, owner=step.owner)
         rows = await self._fetch(query)
-        return bool(rows) and rows[0][0] == step.owner
+        return State(rows[0][0]) if rows else None
 
 
 async def open_store(url: str, mode: Mode, **options: Any) -> JobStore:

@@ -6,14 +6,17 @@ While a transaction is on its way, the next one gathers. Nobody is answered befo
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from tasks.errors import JobgateError
+from tasks.errors import JobgateError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Job, NewJob, State
 from tasks.step import Step
 from tasks.store import statements
 from tasks.store.backend import Backend, Query, Refused, Rows
+
+log = logging.getLogger("jobgate.store")
 
 _NEW_FIELDS = NewJob.__struct_fields__
 _HELD = _NEW_FIELDS.index("held")
@@ -37,7 +40,9 @@ class Write:
 
     __slots__ = ("answer", "done", "program")
 
-    def __init__(self, program: Sequence[Query], done: asyncio.Future[Any], answer: Callable[[list[Rows]], Any]) -> None:
+    def __init__(
+        self, program: Sequence[Query], done: asyncio.Future[Any], answer: Callable[[list[Rows]], Any]
+    ) -> None:
         self.program = program
         self.done = done
         self.answer = answer
@@ -109,6 +114,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._stopped = False
         self.takers: list[Taker] = []
         #: Called after a commit of this process with the ids of the jobs that it ended.
         self.on_ended: list[Callable[[list[str]], None]] = []
@@ -122,18 +128,20 @@ class Writer:
         self._wake.set()
         if self._task is not None:
             await self._task
+        self._stopped = True
+        self._next.fail(StoreUnavailable("this process is closing its store"))
 
     def accept(self, jobs: Sequence[NewJob], mode: str) -> asyncio.Future[int]:
         """The moment of acceptance, once the rows are committed."""
+        rows = [_new_row(job, mode) for job in jobs]
         done = self._future()
-        self._next.accepts.append(([_new_row(job, mode) for job in jobs], done))
+        self._next.accepts.append((rows, done))
         self._next.accepting = True
-        self._wake.set()
         return done
 
     def accept_once(self, job: NewJob, mode: str) -> asyncio.Future[int | None]:
         """Like `accept` for one job whose id or idempotency key may stand already: then None."""
-        query = Query(statements.ACCEPT, rows=[_new_row(job, mode)])
+        query = Query(statements.ACCEPT_ONCE, rows=[_new_row(job, mode)])
         done = self.run(query, answer=lambda results: results[0][0][0] if results[0] else None)
         self._next.accepting = True
         return done
@@ -141,15 +149,15 @@ class Writer:
     def settle(self, step: Step) -> asyncio.Future[State | None]:
         """The state the job is in now, or None if the attempt no longer held it."""
         done = self._future()
-        self._next.settles.append((_step_row(step), done))
-        self._wake.set()
+        self._next.settles.append((step_row(step), done))
         return done
 
-    def run(self, *program: Query, answer: Callable[[list[Rows]], Any] = lambda results: results[-1]) -> asyncio.Future[Any]:
+    def run(
+        self, *program: Query, answer: Callable[[list[Rows]], Any] = lambda results: results[-1]
+    ) -> asyncio.Future[Any]:
         """Run statements inside the next transaction; `answer` makes the outcome from what each returned."""
         done = self._future()
         self._next.others.append(Write(program, done, answer))
-        self._wake.set()
         return done
 
     def nudge(self) -> None:
@@ -162,6 +170,10 @@ class Writer:
         self._wake.set()
 
     def _future(self) -> asyncio.Future[Any]:
+        """For a write that is put into the next batch at once: the loop is woken for it here."""
+        if self._stopped:
+            raise StoreUnavailable("this process has closed its store")
+        self._wake.set()
         return asyncio.get_running_loop().create_future()
 
     async def _run(self) -> None:
@@ -169,9 +181,13 @@ class Writer:
             await self._wake.wait()
             self._wake.clear()
             batch, self._next = self._next, Batch()
-            await self._commit(batch, self.takers)
+            try:
+                await self._commit(batch, self.takers)
+            except Exception as error:  # whatever it is, it must end neither the writer nor the wait for an answer
+                log.exception("a transaction failed")
+                batch.fail(StoreUnavailable(f"the store failed: {type(error).__name__}"))
 
-    async def _commit(self, batch: Batch, takers: list[Taker]) -> None:
+    async def _commit(self, batch: Batch, takers: Sequence[Taker]) -> None:
         asked = [(taker, query) for taker in takers if (query := taker.wanted(batch.accepting)) is not None]
         program = [*batch.program(), *(query for _, query in asked)]
         if not program:
@@ -181,7 +197,7 @@ class Writer:
         except JobgateError as error:
             for taker, _ in asked:
                 taker.taken(None)
-            await self._divide(batch, error)
+            await self._again(batch, error, bool(asked))
             return
         own = len(program) - len(asked)
         ended = batch.answer(results[:own])
@@ -190,13 +206,17 @@ class Writer:
         for listener in self.on_ended if ended else ():
             listener(ended)
 
-    async def _divide(self, batch: Batch, error: JobgateError) -> None:
-        """One write that the database refuses must not take the others with it: find it by halving."""
-        halves = batch.halves() if isinstance(error, Refused) else []
-        if not halves:
+    async def _again(self, batch: Batch, error: JobgateError, with_takers: bool) -> None:
+        """One statement that the database refuses must not take the others with it: find it by halving."""
+        if not isinstance(error, Refused):
             batch.fail(error)
-        for half in halves:
-            await self._commit(half, [])
+        elif with_takers:
+            await self._commit(batch, ())
+        elif halves := batch.halves():
+            for half in halves:
+                await self._commit(half, ())
+        else:
+            batch.fail(error)
 
 
 def _new_row(job: NewJob, mode: str) -> list[Any]:
@@ -206,7 +226,8 @@ def _new_row(job: NewJob, mode: str) -> list[Any]:
     return row
 
 
-def _step_row(step: Step) -> list[Any]:
+def step_row(step: Step) -> list[Any]:
+    """A row of `statements.SETTLE`."""
     failure = step.failure
     why = (None, None, None, None) if failure is None else (failure.code, failure.type, failure.message, failure.trace)
     delay = round(step.delay * 1000)
