@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tasks.errors import StoreUnavailable
-from tasks.job import Counts, Event, Filter, Job, LogLine, State
+from tasks.job import Event, Filter, Job, LogLine, State
 from tasks.store import statements
 from tasks.store.guards import CLOCK
 from tasks.store.schema import events, jobs, logs, workers
@@ -62,7 +63,8 @@ class Reader:
 
     async def rung(self) -> dict[str, int]:
         """How many unanswered rings each queue has."""
-        return {queue: count for queue, count in await self._fetch(text(statements.RUNG))}
+        rows: Sequence[Row[Any]] = await self._fetch(text(statements.RUNG))
+        return {row.queue: row.number for row in rows}
 
     async def next_due(self) -> float | None:
         """Seconds until the next delayed job is due; None when none is delayed."""
@@ -78,35 +80,27 @@ class Reader:
         rows = await self._fetch(select(*_JOB, jobs.c.fingerprint).where(jobs.c.idempotency_key == key))
         return (to_job(tuple(rows[0][:-1])), rows[0][-1]) if rows else None
 
-    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> list[Job]:
+    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> builtins.list[Job]:
         """Newest first (ids sort by time), those with an id below `before`."""
         query = select(*_JOB).where(*self._conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.id < before)
         return [to_job(tuple(row)) for row in await self._fetch(query)]
 
-    async def events(self, job_id: str, after: int = 0) -> list[Event]:
+    async def events(self, job_id: str, after: int = 0) -> Sequence[Event]:
         """The job's transitions in order; those with a `seq` above `after`."""
         query = select(*_EVENT).where(events.c.job_id == job_id, events.c.seq > after).order_by(events.c.seq)
         return [_event(row) for row in await self._fetch(query)]
 
-    async def logs(self, job_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+    async def logs(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
         query = select(*_LOG).where(logs.c.job_id == job_id, logs.c.seq > after).order_by(logs.c.seq).limit(limit)
         return [LogLine(**row._mapping) for row in await self._fetch(query)]
 
-    async def counts(self) -> Counts:
-        """Open jobs per queue and state, and how long the oldest due one of each queue has waited."""
-        states = select(jobs.c.queue, jobs.c.status, func.count()).group_by(jobs.c.queue, jobs.c.status)
-        oldest = select(jobs.c.queue, func.min(jobs.c.due_at), self._now).where(text("rank IS NOT NULL"))
-        counted: dict[str, dict[str, int]] = {}
-        for queue, status, number in await self._fetch(states.where(text("status IN ('PENDING', 'RETRY', 'STARTED')"))):
-            counted.setdefault(queue, {})[status] = number
-        ages = await self._fetch(oldest.group_by(jobs.c.queue))
-        return Counts(open=counted, oldest_age={queue: max(0.0, (now - due) / 1000) for queue, due, now in ages})
-
-    async def workers(self) -> list[Worker]:
+    async def workers(self) -> Sequence[Worker]:
         """The carriers that showed life in the last ten seconds, by name."""
-        query = select(workers).where(workers.c.seen_at >= self._now - WORKER_TTL).order_by(workers.c.name, workers.c.owner)
+        query = (
+            select(workers).where(workers.c.seen_at >= self._now - WORKER_TTL).order_by(workers.c.name, workers.c.owner)
+        )
         return [_worker(row) for row in await self._fetch(query)]
 
     async def now(self) -> int:
@@ -120,11 +114,13 @@ class Reader:
         except (DBAPIError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"the store cannot be read now: {type(error).__name__}") from error
 
-    def _conditions(self, wanted: Filter) -> list[ColumnElement[bool]]:
+    def _conditions(self, wanted: Filter) -> Sequence[ColumnElement[bool]]:
         sets = [(jobs.c.status, wanted.status), (jobs.c.task, wanted.task), (jobs.c.queue, wanted.queue)]
-        found = [column.in_(values) for column, values in sets if values]
-        bounds = [(jobs.c.created_at, wanted.created_after, wanted.created_before),
-                  (jobs.c.finished_at, wanted.finished_after, wanted.finished_before)]
+        found: builtins.list[ColumnElement[bool]] = [column.in_(values) for column, values in sets if values]
+        bounds = [
+            (jobs.c.created_at, wanted.created_after, wanted.created_before),
+            (jobs.c.finished_at, wanted.finished_after, wanted.finished_before),
+        ]
         for column, low, high in bounds:
             found += [column >= low] if low is not None else []
             found += [column < high] if high is not None else []

@@ -73,13 +73,10 @@ jobs = Table(
     CheckConstraint("priority BETWEEN 0 AND 9", name="jobs_priority"),
     CheckConstraint("(status = 'STARTED') = (owner IS NOT NULL)", name="jobs_owner"),
     CheckConstraint("(status = 'STARTED') = (lease_until IS NOT NULL)", name="jobs_lease"),
-    CheckConstraint(
-        "(status IN ('SUCCESS', 'FAILURE', 'REVOKED')) = (finished_at IS NOT NULL)", name="jobs_finished"
-    ),
+    CheckConstraint("(status IN ('SUCCESS', 'FAILURE', 'REVOKED')) = (finished_at IS NOT NULL)", name="jobs_finished"),
     CheckConstraint("rank IS NULL OR status IN ('PENDING', 'RETRY')", name="jobs_ranked"),
     CheckConstraint("rank IS NULL OR held = 0", name="jobs_held"),
 )
-
 
 
 def _partial(name: str, condition: str, *columns: Column[Any], unique: bool = False) -> None:
@@ -119,6 +116,7 @@ events = Table(
     Column("error_code", Text),
     Column("error_type", Text),
     Column("error_message", Text),
+    sqlite_autoincrement=True,  # or a rowid that retention freed is given again, below where the folds have read
 )
 Index("events_job", events.c.job_id, events.c.seq)
 

@@ -1,7 +1,9 @@
 """The SQL of every move, one text for both dialects.
 
 `{now}` is the database's clock, `{rows: name TYPE, …}` a table made of the rows given with the statement, `{least}` the
-scalar minimum, `{skip_locked}` what keeps two processes from waiting for each other's rows.
+scalar minimum, `{skip_locked}` what keeps two processes from waiting for each other's rows, `{lock}` what makes them.
+`{among (}SELECT …{)}` is IN, but with the certainty that the SELECT runs once: a plan that ran it again would skip the
+rows it had locked itself, and take more than its LIMIT.
 Each move names in its WHERE the states it leaves, and a move out of STARTED also the attempt and the owner: that is the
 fence, and the reason why a late or doubled write changes nothing.
 """
@@ -12,6 +14,19 @@ from tasks.job import Attempt, Job
 
 #: How long, in milliseconds, a job must have waited longer to be served before one of the next higher priority.
 AGEING = 60_000
+
+#: What a `:parameter` holds, where it is not text.
+PARAMETERS = {
+    **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age"), "BIGINT"),
+    **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining"), "INTEGER"),
+    "interval": "DOUBLE PRECISION",
+}
+
+
+def kind(parameter: str) -> str:
+    """The SQL type of a parameter; `n0`, `n1` … are numbers like `n`."""
+    return PARAMETERS.get(parameter.rstrip("0123456789"), "TEXT")
+
 
 WAITING = "('PENDING', 'RETRY')"
 FINAL = "('SUCCESS', 'FAILURE', 'REVOKED')"
@@ -65,7 +80,10 @@ SELECT id, task, queue, priority, 'PENDING', mode, arguments, max_retries, max_l
     CASE WHEN held = 0 AND COALESCE(due_at, t + delay) <= t THEN {_rank("COALESCE(due_at, t + delay)")} END,
     COALESCE(expires_at, t + expires_in), held, tags, retry_of, idempotency_key, fingerprint
 FROM {_table(**_NEW)} AS n, (SELECT {{now}} AS t) AS clock WHERE true
-ON CONFLICT DO NOTHING RETURNING created_at"""
+RETURNING created_at"""
+
+#: The same for jobs whose id or idempotency key may stand already: those are not written and not returned.
+ACCEPT_ONCE = ACCEPT.replace("RETURNING", "ON CONFLICT DO NOTHING RETURNING")
 
 _CLAIMED = """
     status = 'STARTED', attempt = attempt + 1, owner = :owner, mode = :mode, started_at = {now}, rank = NULL,
@@ -87,7 +105,7 @@ def take(queues: list[list[str]]) -> str:
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT id FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, id LIMIT :n"
-    return f"UPDATE jobs SET {_CLAIMED} WHERE id IN ({best}) AND status IN {WAITING} RETURNING {ATTEMPT}"
+    return f"UPDATE jobs SET {_CLAIMED} WHERE id {{among (}}{best}{{)}} AND status IN {WAITING} RETURNING {ATTEMPT}"
 
 
 #: rows: [id]. Claims those that are due and need to pass no limit.
@@ -102,6 +120,10 @@ _PASSABLE = """free_at <= {now}
 _WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
     AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}))"""
 
+#: rows: [queue]. First of the three: whoever wants to pass one of these limits waits here for those before him. A
+#: statement of its own, because only the next one sees what they have claimed.
+LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR_LIMIT} ORDER BY name {{lock}}"
+
 #: rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks them.
 PASS = f"""
 UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}}) + interval
@@ -109,12 +131,13 @@ WHERE name IN (SELECT name FROM limits WHERE {_PASSABLE} AND {_WAITS_FOR_LIMIT} 
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
 TAKE_PASSED = f"""
-UPDATE jobs SET {_CLAIMED} WHERE id IN (
+UPDATE jobs SET {_CLAIMED} WHERE id {{among (}}
     SELECT (SELECT w.id FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q) AND w.limit_name = limits.name
         AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}) ORDER BY w.rank, w.id LIMIT 1)
-    FROM limits WHERE token = :token) AND status IN {WAITING} RETURNING {ATTEMPT}"""
+    FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {_CLAIMABLE} RETURNING {ATTEMPT}"""
 
-#: The same two for one job by id, as a worker does that was rung for it.
+#: The same for one job by id, as a worker does that was rung for it.
+LOCK_LIMIT = "SELECT name FROM limits WHERE name = (SELECT limit_name FROM jobs WHERE id = :id) {lock}"
 PASS_ONE = f"""
 UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}}) + interval
 WHERE {_PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {_CLAIMABLE})"""
@@ -162,6 +185,10 @@ FROM {_table(**_STEP)} AS s
 WHERE jobs.id = s.id AND jobs.status = 'STARTED' AND jobs.attempt = s.attempt AND jobs.owner = s.owner
 RETURNING jobs.id, jobs.attempt, jobs.status"""
 
+#: What became of an attempt that this owner has ended; nothing if he has not.
+ENDED_BY = """
+SELECT status FROM jobs WHERE id = :id AND attempt = :attempt AND finished_by = :owner AND status <> 'STARTED'"""
+
 #: How long an attempt that was told to stop may still show life, and where its lease ends therefore.
 _LEASE_END = """{least}(
     {least}({now} + :lease, CAST(COALESCE(started_at + time_limit * 1000 + :grace, {now} + :lease) AS BIGINT)),
@@ -198,24 +225,28 @@ WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
 #: Rank the delayed jobs that have come due. Returns their queues.
 STAGE = f"""
-UPDATE jobs SET rank = {_rank("due_at")} WHERE id IN (SELECT id FROM jobs WHERE rank IS NULL AND held = 0
-    AND status IN {WAITING} AND due_at <= {{now}} ORDER BY due_at LIMIT :n {{skip_locked}}) AND rank IS NULL AND held = 0
+UPDATE jobs SET rank = {_rank("due_at")} WHERE id {{among (}}SELECT id FROM jobs WHERE rank IS NULL AND held = 0
+    AND status IN {WAITING} AND due_at <= {{now}} ORDER BY due_at LIMIT :n {{skip_locked}}{{)}}
+    AND rank IS NULL AND held = 0 AND status IN {WAITING} AND due_at <= {{now}}
 RETURNING queue"""
 
 EXPIRE = f"""
 UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, rank = NULL, rung_at = NULL, error_code = 'expired',
     error_type = NULL, error_message = 'it had not started when it expired'
-WHERE id IN (SELECT id FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
-    LIMIT :n {{skip_locked}}) AND status IN {WAITING} RETURNING id"""
+WHERE id {{among (}}SELECT id FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
+    LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id"""
 
 #: The lease was clamped to the time limit: an attempt whose lease reached it ran out of time, any other was lost.
 _OVERRAN = "(time_limit IS NOT NULL AND lease_until >= started_at + time_limit * 1000)"
 _REAPED = f"""CASE WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED' WHEN {_OVERRAN} THEN 'FAILURE'
     WHEN losses < max_losses THEN 'RETRY' ELSE 'FAILURE' END"""
 
+#: Not the owner himself: he must be able to tell an end that he wrote from one that was written over him.
+_REAPER = "reaper of "
+
 #: End or requeue the attempts whose lease has run out. Returns id, task, status, error_code, the owner that was lost.
 REAP = f"""
-UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_by = owner,
+UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_by = '{_REAPER}' || owner,
     finished_at = CASE {_REAPED} WHEN 'RETRY' THEN NULL ELSE {{now}} END,
     losses = losses + CASE WHEN cancel_requested_at IS NULL AND NOT {_OVERRAN} THEN 1 ELSE 0 END,
     failures = failures + CASE WHEN cancel_requested_at IS NULL AND {_OVERRAN} THEN 1 ELSE 0 END,
@@ -228,9 +259,9 @@ UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_b
     error_message = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled; it did not stop by itself in time'
         WHEN {_OVERRAN} THEN 'it ran past its time limit and showed no more life'
         ELSE 'its worker was lost: no sign of life from ' || owner END
-WHERE id IN (SELECT id FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}})
+WHERE id {{among (}}SELECT id FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
     AND status = 'STARTED' AND lease_until < {{now}}
-RETURNING id, task, status, error_code, finished_by"""
+RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"""
 
 #: Who runs something now.
 OWNERS = "SELECT DISTINCT owner FROM jobs WHERE status = 'STARTED'"
@@ -249,18 +280,18 @@ def ring(queues: list[list[str]]) -> str:
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT id FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, id LIMIT :n"
-    return f"UPDATE jobs SET rung_at = {{now}} WHERE id IN ({best}) AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"
+    return f"UPDATE jobs SET rung_at = {{now}} WHERE id {{among (}}{best}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"
 
 
 #: rows: [queue]. Ring for the best job of each limit that is free now and has no ring out.
 RING_LIMITED = f"""
-UPDATE jobs SET rung_at = {{now}} WHERE id IN (
+UPDATE jobs SET rung_at = {{now}} WHERE id {{among (}}
     SELECT (SELECT w.id FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
         AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
         ORDER BY w.rank, w.id LIMIT 1)
-    FROM limits WHERE {_PASSABLE}) AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"""
+    FROM limits WHERE {_PASSABLE}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"""
 #: How many rings of each queue are unanswered.
-RUNG = "SELECT queue, count(*) FROM jobs WHERE rung_at IS NOT NULL GROUP BY queue"
+RUNG = "SELECT queue, count(*) AS number FROM jobs WHERE rung_at IS NOT NULL GROUP BY queue"
 #: Take back the rings older than `:age` milliseconds.
 RERING = "UPDATE jobs SET rung_at = NULL WHERE rung_at IS NOT NULL AND rung_at < {now} - :age RETURNING id"
 
@@ -297,7 +328,7 @@ GONE = "DELETE FROM workers WHERE owner = :owner"
 FORGET_WORKERS = "DELETE FROM workers WHERE seen_at < {now} - :age"
 
 #: Retention walks the ids in order: they sort by time, so no index on finished_at is needed.
-SWEEP = f"""
+SWEEP = """
 SELECT id FROM jobs WHERE id > :after AND id < :before ORDER BY id LIMIT :n"""
 EXPIRE_RESULTS = f"""
 UPDATE jobs SET result = NULL, result_expired = 1 WHERE id > :after AND id <= :last AND status IN {FINAL}

@@ -112,11 +112,12 @@ class JobStore(Reader):
         """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`."""
         token = {"token": new_id(), "n": n}
         rows = [[queue] for queue in queues]
-        return await self.writer.run(
+        taken: Rows = await self.writer.run(
             Query(statements.LOCK_LIMITS, rows=rows),
             Query(statements.PASS, token, rows=rows),
             Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows),
         )
+        return taken
 
     async def settle(self, step: Step) -> State | None:
         """End an attempt; the state the job is in now, or None if the attempt had lost it."""
@@ -174,7 +175,8 @@ class JobStore(Reader):
 
     async def run(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows:
         """Run one statement of `statements` inside the next transaction."""
-        return await self.writer.run(Query(sql, params, rows=rows))
+        returned: Rows = await self.writer.run(Query(sql, params, rows=rows))
+        return returned
 
     async def _one(self, sql: str, **params: Any) -> Job | None:
         rows = await self.writer.run(Query(sql, params))
