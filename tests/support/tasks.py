@@ -329,6 +329,16 @@ def finish_when_asked(self: Context) -> str:
     return "just in time"
 
 
+@task(name="tests.wrap", max_retries=3, retry_backoff=0.1)
+def wrap(path: str) -> None:
+    """Turns whatever interrupts it into an error of its own."""
+    try:
+        note(path, "begun")
+        time.sleep(PATIENCE)
+    except BaseException as error:
+        raise RuntimeError("the connection broke") from error
+
+
 # Reports.
 
 
