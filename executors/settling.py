@@ -24,7 +24,22 @@ class Settling:
         self._store = store
         self._reports = reports
         self._patience = patience
+        self._open: set[asyncio.Future[State | None]] = set()
         self.superseded = 0
+
+    def settle_soon(self, step: Step) -> None:
+        """`settle` for a carrier that does not wait. Without a task of its own where the first try is enough."""
+        if self._reports.pending(step.job_id, step.attempt):
+            self._keep(asyncio.ensure_future(self.settle(step)))
+        else:
+            settled = self._store.writer.settle(step)
+            settled.add_done_callback(lambda done: self._after_first_try(step, done))
+            self._keep(settled)
+
+    async def idle(self) -> None:
+        """Return when everything that was to be settled soon is."""
+        while self._open:
+            await asyncio.wait(self._open)
 
     async def settle(self, step: Step) -> State | None:
         """The state after the step, or None if the attempt had lost its job. Tries while the lease may last."""
@@ -35,6 +50,14 @@ class Settling:
             self.superseded += 1
             log.warning("job %s: attempt %d had lost its lease; its outcome is refused", step.job_id, step.attempt)
         return state
+
+    def _after_first_try(self, step: Step, done: asyncio.Future[State | None]) -> None:
+        if done.exception() is not None or done.result() is None:
+            self._keep(asyncio.ensure_future(self.settle(step)))
+
+    def _keep(self, settled: asyncio.Future[State | None]) -> None:
+        self._open.add(settled)
+        settled.add_done_callback(self._open.discard)
 
     async def _persist(self, step: Step) -> State | None:
         loop = asyncio.get_running_loop()

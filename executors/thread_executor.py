@@ -19,7 +19,7 @@ from executors.runner import Runner
 from executors.settling import Settling
 from tasks.context import Context
 from tasks.errors import LeaseLost, StoreUnavailable
-from tasks.job import Attempt, Job, Mode, State
+from tasks.job import Attempt, Job, Mode
 from tasks.step import Step, interrupt
 from tasks.store import statements
 from tasks.store.backend import Query, Rows
@@ -55,7 +55,6 @@ class ThreadExecutor:
         self._inbox: SimpleQueue[tuple[Running, ThreadSeat] | None] = SimpleQueue()
         self._outbox: deque[Step] = deque()
         self._collecting = False
-        self._settles: set[asyncio.Task[State | None]] = set()
         self._keeper = Keeper(store, claimer, self._give_up)
         self.abandoned = 0
         self.heartbeat: Heartbeat | None = None
@@ -89,7 +88,7 @@ class ThreadExecutor:
             await asyncio.wait_for(self._keeper.idle(), grace)
         for running in self._keeper.all():
             self._give_up(running, interrupt(running.attempt))
-        await asyncio.gather(*self._settles)
+        await self._settling.idle()
         await self._keeper.stop()
         await self._reports.flush()
         if self.heartbeat is not None:
@@ -161,7 +160,7 @@ class ThreadExecutor:
             step = self._outbox.popleft()
             if self._keeper.forget(step.job_id, step.attempt) is not None:
                 self._free += 1
-                self._settle(step)
+                self._settling.settle_soon(step)
         if self._backlog:
             self._store.writer.nudge()
 
@@ -175,12 +174,7 @@ class ThreadExecutor:
         if not self._runner.is_async(running.attempt):
             self._add_thread()
         self._free += 1
-        self._settle(step)
-
-    def _settle(self, step: Step) -> None:
-        task = self._loop.create_task(self._settling.settle(step))
-        self._settles.add(task)
-        task.add_done_callback(self._settles.discard)
+        self._settling.settle_soon(step)
 
     async def _poll(self) -> None:
         while True:
