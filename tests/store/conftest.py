@@ -14,6 +14,7 @@ from tasks.store.backend import parse_url
 from tasks.store.migrate import migrate
 from tasks.store.store import JobStore, open_store
 from tests.store.support import CLOCK, Bench
+from tests.support.servers import Postgres
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +30,15 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'jobs.db')}"
 
 
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: Postgres) -> str:
+    """One for the whole suite, emptied before each test: making one takes longer than a test."""
+    return postgres_server.fresh()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    found: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param])
+    found: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_database"}[request.param])
     return found
 
 

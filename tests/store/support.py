@@ -52,12 +52,20 @@ class Bench:
     async def on(cls, url: str) -> AsyncIterator[Bench]:
         store = await open_store(url, Mode.THREAD, clock=CLOCK)
         try:
-            async with store.engine.begin() as connection:
-                await connection.execute(text("CREATE TABLE clock (ms BIGINT NOT NULL)"))
-                await connection.execute(text("INSERT INTO clock VALUES (:ms)"), {"ms": START})
-            yield cls(store)
+            bench = cls(store)
+            await bench.reset()
+            yield bench
         finally:
             await store.stop()
+
+    async def reset(self) -> None:
+        """An empty record, and the clock at its start."""
+        self.now = START
+        async with self.store.engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE IF NOT EXISTS clock (ms BIGINT NOT NULL)"))
+            for table in ("jobs", "events", "logs", "workers", "limits", "tallies", "cursors", "clock"):
+                await connection.execute(text(f"DELETE FROM {table}"))
+            await connection.execute(text("INSERT INTO clock VALUES (:ms)"), {"ms": START})
 
     async def advance(self, milliseconds: int) -> None:
         self.now += milliseconds
