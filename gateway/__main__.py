@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 import sys
 
 import uvloop
@@ -12,7 +13,7 @@ from executors import assembly
 from executors.settings import Settings
 from gateway.app import GatewayOptions, create_app
 from gateway.auth import is_loopback
-from gateway.server import Server
+from gateway.server import Server, listen
 from tasks.errors import ConfigurationError
 from tasks.store.backend import parse_url
 
@@ -25,7 +26,7 @@ def main() -> int:
         settings = Settings.from_env()
         logging.getLogger("jobgate").setLevel(settings.log_level)
         _refuse_open_door(settings)
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, listen(settings.host, settings.port)))
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         return 2
@@ -34,15 +35,13 @@ def main() -> int:
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with assembly.gateway(settings) as control:
         options = GatewayOptions(api_keys=settings.api_keys)
         app = create_app(control, options)
-        server = Server(app, settings.host, settings.port, lambda url: _announce(url, control.mode, settings))
+        server = Server(app, listener, lambda url: _announce(url, control.mode, settings))
         _tune_collector()
         await server.serve()
-    if not server.started:
-        raise ConfigurationError(f"PORT: cannot listen on {settings.host}:{settings.port}; is it taken?")
 
 
 def _announce(url: str, mode: str, settings: Settings) -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from executors.control import Control
 from gateway.auth import Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
-from gateway.openapi import describe, encoded, product_version
+from gateway.openapi import describe, encoded, product_version, with_names
 from gateway.operation import Operation
 from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
@@ -48,7 +48,8 @@ class Gateway:
         #: Set when the process was asked to end: no longer ready, and long answers come to their end.
         self.draining = False
         self.streams = 0
-        self.description = encoded(describe(OPERATIONS))
+        tasks = [task.name for task in control.registry]
+        self.description = encoded(with_names(describe(OPERATIONS), tasks, control.queues))
         engine = control.store.engine
         self.tallies = Tallies(engine)
         build = Build(version=product_version(), executor=control.mode, database=engine.dialect.name)

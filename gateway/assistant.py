@@ -163,7 +163,9 @@ async def shut_down(call: Call) -> Reply:
 
 
 def _later(what: str) -> Refusal:
-    return Refusal("not-implemented", f"{what} comes with release 0.3; until then signal the worker's process itself")
+    return Refusal(
+        "not-implemented-yet", f"{what} comes with release 0.3; until then signal the worker's process itself"
+    )
 
 
 def _task_id(call: Call) -> str:

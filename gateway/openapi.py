@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import sys
@@ -64,9 +65,19 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {name: _closed(schema) for name, schema in components.items() if not name.endswith("Query")},
+            "responses": {kind: _described(title) for kind, (_, title) in PROBLEMS.items()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def with_names(document: Mapping[str, Any], tasks: Iterable[str], queues: Iterable[str]) -> dict[str, Any]:
+    """The document of one deployment: it lists the tasks and queues that are known there."""
+    named: dict[str, Any] = copy.deepcopy(dict(document))
+    fields = named["components"]["schemas"]["Submission"]["properties"]
+    fields["task"] = {"type": "string", "enum": sorted(tasks)}
+    fields["queue"] = {"anyOf": [{"type": "string", "enum": sorted(queues)}, {"type": "null"}], "default": None}
+    return named
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:
@@ -152,11 +163,18 @@ def _problems(operation: Operation) -> dict[str, Any]:
     by_status: dict[str, list[str]] = {}
     for kind in (*operation.problems, *_EVERYWHERE):
         by_status.setdefault(str(PROBLEMS[kind][0]), []).append(kind)
+    return {status: _problem(list(dict.fromkeys(kinds))) for status, kinds in sorted(by_status.items())}
+
+
+def _problem(kinds: Sequence[str]) -> dict[str, Any]:
+    if len(kinds) == 1:
+        return {"$ref": f"#/components/responses/{kinds[0]}"}
+    return _described(" · ".join(f"`{kind}`: {PROBLEMS[kind][1]}" for kind in kinds))
+
+
+def _described(words: str) -> dict[str, Any]:
     content = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
-    return {
-        status: {"description": ", ".join(dict.fromkeys(kinds)), "content": content}
-        for status, kinds in sorted(by_status.items())
-    }
+    return {"description": words, "content": content}
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

@@ -224,7 +224,7 @@ ASSISTANT = (
         "assistant",
         {},
         query=assistant.PoolQuery,
-        problems=("not-implemented", "invalid-parameters"),
+        problems=("not-implemented-yet", "invalid-parameters"),
     ),
     _post(
         f"{_TASKS}/workers/shutdown",
@@ -234,7 +234,7 @@ ASSISTANT = (
         "assistant",
         {},
         query=assistant.PoolQuery,
-        problems=("not-implemented", "invalid-parameters"),
+        problems=("not-implemented-yet", "invalid-parameters"),
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from types import FrameType
 
 import uvicorn
@@ -13,9 +13,11 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from gateway.app import Gateway
 from gateway.connection import Connection
+from tasks.errors import ConfigurationError
 
 #: Connections at once; more are answered 503.
 MAX_CONNECTIONS = 1000
+BACKLOG = 2048
 #: Ticks of a tenth of a second between "not ready" and closing the door.
 NOTICE = 5
 
@@ -23,11 +25,9 @@ NOTICE = 5
 class Server(uvicorn.Server):
     """Calls `announce` with the address once it can be reached."""
 
-    def __init__(self, app: Gateway, host: str, port: int, announce: Callable[[str], None]) -> None:
+    def __init__(self, app: Gateway, listener: socket.socket, announce: Callable[[str], None]) -> None:
         config = uvicorn.Config(
             app,
-            host=host,
-            port=port,
             loop="uvloop",
             http=Connection,
             ws="none",
@@ -44,6 +44,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._app = app
+        self._listener = listener
         self._announce = announce
         self._notice = NOTICE
 
@@ -68,6 +69,20 @@ class Server(uvicorn.Server):
             signal.signal(sig, self.handle_exit)
         yield
 
-    def _log_started_message(self, listeners: Sequence[socket.SocketType]) -> None:
-        host, port = listeners[0].getsockname()[:2]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup([self._listener])
+        host, port = self._listener.getsockname()[:2]
         self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown([self._listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """An open port. Raises ConfigurationError: before anything else is started, that is cheap to find out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigurationError(f"HOST, PORT: cannot listen on {host}:{port}: {reason}") from error

@@ -15,11 +15,6 @@ from tests.gateway.support import Hand, make_control, make_gateway
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 async def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database that is up to date; copying it is faster than making it."""
     path = tmp_path_factory.mktemp("template") / "jobs.db"
@@ -27,10 +22,14 @@ async def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-async def store(template: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
-    shutil.copy(template, tmp_path / "jobs.db")
-    store = await open_store(f"sqlite:///{tmp_path / 'jobs.db'}", Mode.THREAD)
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
+    if request.param == "sqlite":
+        shutil.copy(template, tmp_path / "jobs.db")
+        url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    store = await open_store(url, Mode.THREAD)
     yield store
     await store.stop()
 

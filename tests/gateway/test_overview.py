@@ -162,7 +162,7 @@ async def test_the_assistant_sees_a_worker_once_however_many_processes_it_has(
 @pytest.mark.parametrize("path", ["pool/restart?worker_name=celery@host", "shutdown"])
 async def test_what_comes_later_says_so(client: httpx2.AsyncClient, path: str) -> None:
     answer = await client.post(f"/api/v1/tasks/workers/{path}")
-    assert (answer.status_code, answer.json()["type"]) == (501, "/problems/not-implemented")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/not-implemented-yet")
     assert "release" in answer.json()["detail"]
 
 

@@ -1,0 +1,184 @@
+"""The real server: sockets, bytes, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
+
+import pytest
+
+from gateway import connection
+from gateway.app import Gateway
+from gateway.server import Server, listen
+
+ROOT = Path(__file__).resolve().parents[2]
+BODY = b'{"task":"tests.nothing"}'
+POST = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+
+
+class QuietServer(Server):
+    """Leaves the signals to the test runner."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@pytest.fixture
+async def server(gateway: Gateway) -> AsyncIterator[Server]:
+    ready = asyncio.Event()
+    server = QuietServer(gateway, listen("127.0.0.1", 0), lambda url: ready.set())
+    serving = asyncio.create_task(server.serve())
+    await ready.wait()
+    yield server
+    server.should_exit = True
+    await serving
+
+
+def port_of(server: Server) -> int:
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port
+
+
+async def say(server: Server, *parts: bytes, pause: float = 0.0) -> tuple[int, dict[str, object], bool]:
+    """Status, problem and whether the server closed the connection, for a request written byte by byte."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+            body = await reader.readexactly(int(lines[b"content-length"]))
+            closed = lines.get(b"connection") == b"close" and await reader.read() == b""
+    finally:
+        writer.close()
+    return int(head[9:12]), json.loads(body), closed
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "status"),
+    [
+        ("no HTTP", b"HELLO\r\n\r\n", 400),
+        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        ("length and chunks", POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("two lengths", POST + b"Content-Length: 24\r\nContent-Length: 25\r\n\r\n" + BODY, 400),
+        ("a length in words", POST + b"Content-Length: ten\r\n\r\n" + BODY, 400),
+        ("a length beyond all", POST + b"Content-Length: 99999999999999999999999\r\n\r\n" + BODY, 400),
+        ("a broken chunk", POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
+        ("two hosts", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil\r\n\r\n", 400),
+        ("bytes in the path", b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+        ("a space in a header's name", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX y: 1\r\n\r\n", 400),
+        ("a head without end", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 70_000, 431),
+        ("a body announced too large", POST + b"Content-Length: 2000000\r\n\r\n{", 413),
+        ("no host", b"GET / HTTP/1.1\r\n\r\n", 421),
+    ],
+)
+async def test_what_is_no_request_is_refused_as_a_problem(
+    server: Server, name: str, request_: bytes, status: int
+) -> None:
+    found, problem, closed = await say(server, request_)
+    assert (found, problem["status"]) == (status, status)
+    assert str(problem["type"]).startswith("/problems/")
+    assert closed or status == 421
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"GET / HTTP/1.1\r\n",),
+        (POST + b"Content-Length: 24\r\n\r\n", b"{"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"),
+        (b"",),
+    ],
+)
+async def test_who_dawdles_is_told_and_let_go(
+    server: Server, monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "BODY_PATIENCE", 0.3)
+    status, problem, closed = await say(server, *parts, pause=0.05)
+    assert (status, problem["type"], closed) == (408, "/problems/request-timeout", True)
+
+
+async def test_a_body_may_come_in_pieces(server: Server) -> None:
+    pieces = [BODY[n : n + 4] for n in range(0, len(BODY), 4)]
+    status, job, _ = await say(server, POST + b"Content-Length: 24\r\n\r\n", *pieces, pause=0.02)
+    assert (status, job["task"]) == (202, "tests.nothing")
+
+
+async def test_who_leaves_in_the_middle_leaves_no_trace(server: Server, gateway: Gateway) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+    writer.write(POST + b"Content-Length: 24\r\n\r\n{")
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    status, page, _ = await say(server, b"GET /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (status, page["jobs"]) == (200, [])
+
+
+@contextlib.asynccontextmanager
+async def process(tmp_path: Path, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    ours = {
+        "PATH": os.environ["PATH"],
+        "PORT": "0",
+        "TASK_MODULES": "tests.gateway.support",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'jobs.db'}",
+        "JOBGATE_QUEUES": "celery,low,high",
+    }
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "gateway"]
+    started = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=ours | environ, stdout=pipe, stderr=pipe)
+    try:
+        yield started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            started.kill()
+        await started.communicate()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+async def test_it_says_where_it_serves_and_ends_when_told(tmp_path: Path, sig: int) -> None:
+    async with process(tmp_path) as gateway, asyncio.timeout(60):
+        assert gateway.stdout is not None
+        line = (await gateway.stdout.readline()).decode()
+        assert line.startswith("Jobgate serves http://127.0.0.1:")
+        assert "· thread mode · store sqlite:///" in line
+        assert "try: curl -s -X POST http://127.0.0.1:" in line
+        gateway.send_signal(sig)
+        out, err = await gateway.communicate()
+        assert (gateway.returncode, out, err) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"HOST": "::"}, "set JOBGATE_API_KEYS"),
+        ({"HOST": "jobs.example"}, "set JOBGATE_API_KEYS"),
+        ({"PORT": "eighty"}, "PORT='eighty' is wrong"),
+        ({"JOBGATE_API_KEY": "x"}, "JOBGATE_API_KEY is not a setting"),
+        ({"TASK_MODULES": "no.such.module"}, "no.such.module"),
+        ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL"),
+    ],
+)
+async def test_a_wrong_setting_is_one_clear_line(tmp_path: Path, environ: dict[str, str], words: str) -> None:
+    async with process(tmp_path, **environ) as gateway, asyncio.timeout(60):
+        out, err = await gateway.communicate()
+        assert (gateway.returncode, out) == (2, b"")
+        assert words in err.decode()
+        assert err.decode().count("\n") == 1
+
+
+async def test_a_taken_port_is_one_clear_line(tmp_path: Path, server: Server) -> None:
+    async with process(tmp_path, PORT=str(port_of(server))) as gateway, asyncio.timeout(60):
+        out, err = await gateway.communicate()
+        assert (gateway.returncode, out) == (2, b"")
+        assert err.decode().startswith("jobgate: HOST, PORT: cannot listen on 127.0.0.1:")
