@@ -87,9 +87,9 @@ class Bench:
             figures.idle(self._sheet, gateway, min(2.0, self._options.seconds))
 
     def _submit(self, gateway: Place, drain: bool) -> None:
-        with limit(self._site.folder) as port:
+        with limit(self._site.folder) as bare:
             for _ in self._rounds("submit"):
-                figures.submit(self._sheet, gateway, port, self._options.seconds, drain)
+                figures.submit(self._sheet, gateway, bare, self._options.seconds, drain)
 
     def _plain(self, pool: str) -> float:
         """Jobs a second of plain Celery, with a worker and a Redis of its own."""

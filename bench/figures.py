@@ -6,7 +6,8 @@ import json
 import time
 
 from bench.client import Load, Taken
-from bench.place import Place, loaded
+from bench.place import Place, Spent, loaded
+from bench.processes import Process, cpu_seconds
 from bench.sheet import Sheet
 
 NOOP = json.dumps({"task": "bench.tasks.noop"})
@@ -17,10 +18,9 @@ BATCH_PATH = "/api/v1/jobs:batch"
 PATIENCE = 120.0
 
 
-def submit(sheet: Sheet, place: Place, limit_port: int, seconds: float, drain: bool) -> None:
+def submit(sheet: Sheet, place: Place, limit: Process, seconds: float, drain: bool) -> None:
     """Single POSTs on 32 connections, just after the same on the bare endpoint; the jobs run meanwhile."""
-    bare = loaded(Load(port=limit_port, body=NOOP, seconds=seconds))
-    _note(sheet, "bare Starlette", "limit", bare)
+    bare = _bare(sheet, limit, seconds)
     before, after = place.spent(), place.record.last_id()
     taken = loaded(Load(port=place.port, body=NOOP, seconds=seconds))
     if drain:
@@ -89,7 +89,11 @@ def _batches(place: Place, jobs: int) -> Taken:
     return loaded(load)
 
 
-def _note(sheet: Sheet, figure: str, where: str, taken: Taken) -> None:
-    sheet.add(f"{figure}, requests/s", where, taken.rate)
-    sheet.add(f"{figure} p50, ms", where, taken.p50)
-    sheet.add(f"{figure} p99, ms", where, taken.p99)
+def _bare(sheet: Sheet, limit: Process, seconds: float) -> Taken:
+    before = cpu_seconds(limit.seen)
+    taken = loaded(Load(port=limit.port, body=NOOP, seconds=seconds))
+    spent = Spent(cpu_seconds(limit.seen) - before, 0).per(taken.sent)
+    sheet.add("bare Starlette, requests/s", "limit", taken.rate, spent)
+    sheet.add("bare Starlette p50, ms", "limit", taken.p50)
+    sheet.add("bare Starlette p99, ms", "limit", taken.p99)
+    return taken

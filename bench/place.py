@@ -118,11 +118,12 @@ def place(ground: Ground, wanted: Wanted) -> Iterator[Place]:
 
 
 @contextmanager
-def limit(folder: Path) -> Iterator[int]:
-    """The port of the bare endpoint."""
+def limit(folder: Path) -> Iterator[Process]:
+    """The bare endpoint."""
     process = python("limit", "bench.limit", folder)
     try:
-        yield process.port
+        _ = process.port
+        yield process
     finally:
         process.stop()
 
