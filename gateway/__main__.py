@@ -7,17 +7,19 @@ import logging
 import socket
 import sys
 
+import msgspec
 import uvloop
 
 from executors import assembly
 from executors.settings import Settings
 from gateway.app import GatewayOptions, create_app
 from gateway.auth import is_loopback
+from gateway.routes import ANALYZE
 from gateway.server import Server, listen
 from tasks.errors import ConfigurationError
 from tasks.store.backend import parse_url
 
-EXAMPLE = '{"task":"tasks.file.analyze_file","kwargs":{"path":"samples/report.pdf"}}'
+EXAMPLE = msgspec.json.encode(ANALYZE).decode()
 
 
 def main() -> int:

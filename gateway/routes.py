@@ -15,7 +15,7 @@ STORE = ("store-unavailable",)
 JOB = ("job-not-found", "store-unavailable")
 STEER = (*JOB, "state-conflict")
 
-ANALYZE = {"task": "tasks.file.analyze_file", "kwargs": {"path": "samples/report.pdf"}}
+ANALYZE = {"task": "tasks.file.analyze_file", "kwargs": {"path": "report.pdf"}}
 
 _JOB = "/api/v1/jobs/{id}"
 _TASKS = "/api/v1/tasks"
@@ -120,24 +120,8 @@ JOBS = (
     _post(
         f"{_JOB}/cancel", jobs.cancel, "cancelJob", "Stop a job", "jobs", {200: views.CancellationView}, problems=STEER
     ),
-    _post(
-        f"{_JOB}/hold",
-        jobs.hold,
-        "holdJob",
-        "Keep a waiting job from starting",
-        "jobs",
-        {200: views.JobView},
-        problems=STEER,
-    ),
-    _post(
-        f"{_JOB}/release",
-        jobs.release,
-        "releaseJob",
-        "Let a held job start",
-        "jobs",
-        {200: views.JobView},
-        problems=STEER,
-    ),
+    _post(f"{_JOB}/hold", jobs.hold, "holdJob", "Keep a waiting job", "jobs", {200: views.JobView}, problems=STEER),
+    _post(f"{_JOB}/release", jobs.release, "releaseJob", "Let it start", "jobs", {200: views.JobView}, problems=STEER),
     _post(
         f"{_JOB}/retry",
         jobs.retry,

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import httpx2
 import pytest
 
 from executors.control import Control
 from gateway.auth import is_loopback
+from tasks.store.store import JobStore
+from tests.gateway.conftest import opened
 from tests.gateway.support import make_gateway
+
+
+@pytest.fixture(params=["sqlite"])
+async def store(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
+    """One kind is enough here."""
+    async with opened(request, template, tmp_path) as store:
+        yield store
+
 
 READ = {"task": "tests.read", "kwargs": {"path": "a.txt"}}
 

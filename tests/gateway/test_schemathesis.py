@@ -69,7 +69,7 @@ def test_every_answer_is_as_described(api: Any, operation: Operation, mode: Gene
 
     @given(case=made_up)
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    def check(case: schemathesis.Case) -> None:
+    def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate()
 
     try:

@@ -16,6 +16,16 @@ import pytest
 from gateway import connection
 from gateway.app import Gateway
 from gateway.server import Server, listen
+from tasks.store.store import JobStore
+from tests.gateway.conftest import opened
+
+
+@pytest.fixture(params=["sqlite"])
+async def store(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> AsyncIterator[JobStore]:
+    """One kind is enough here."""
+    async with opened(request, template, tmp_path) as store:
+        yield store
+
 
 ROOT = Path(__file__).resolve().parents[2]
 BODY = b'{"task":"tests.nothing"}'

@@ -395,9 +395,9 @@ def test_the_table_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=[wrong.name for wrong in WRONG])
-async def test_a_wrong_request_is_told_what_is_wrong(client: httpx2.AsyncClient, wrong: Wrong) -> None:
+async def test_a_wrong_request_is_told_what_is_wrong(shared_client: httpx2.AsyncClient, wrong: Wrong) -> None:
     body = wrong.body if isinstance(wrong.body, bytes | None) else json.dumps(wrong.body).encode()
-    answer = await client.request(wrong.method, wrong.url, content=body, headers=wrong.headers)
+    answer = await shared_client.request(wrong.method, wrong.url, content=body, headers=wrong.headers)
     assert answer.status_code == wrong.status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
