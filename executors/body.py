@@ -6,6 +6,7 @@ process it gets a signal, which interrupts even that; an async body gets the exc
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import signal
 import threading
@@ -15,6 +16,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from executors.loop_thread import LoopThread
+from tasks.errors import LeaseLost
 
 T = TypeVar("T")
 
@@ -38,6 +40,15 @@ class Interruption:
     def __init__(self) -> None:
         self.reason: type[BaseException] | None = None
 
+    def take(self) -> BaseException | None:
+        """What to raise instead of asyncio's cancellation, which is over then: the body may go on if it likes."""
+        reason, self.reason = self.reason, None
+        task = asyncio.current_task()
+        if reason is None or task is None:
+            return None
+        task.uncancel()
+        return reason()
+
 
 class AsyncSeat:
     """A body on a loop of its own thread."""
@@ -46,17 +57,30 @@ class AsyncSeat:
         self._bodies = bodies
         self._interruption = Interruption()
         self._body: Future[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
 
     def start(self, body: Callable[[Interruption], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run `body(interruption)` there."""
-        started = self._bodies.submit(body(self._interruption))
-        self._body = started
+        self._body = started = self._bodies.submit(self._run(body))
         return started
 
     def interrupt(self, reason: type[BaseException]) -> None:
         self._interruption.reason = reason
-        if self._body is not None:
-            self._body.cancel()
+        if reason is LeaseLost and self._body is not None:
+            self._body.cancel()  # nobody waits for this body any more
+        else:
+            self._bodies.loop.call_soon_threadsafe(self._cancel)
+
+    async def _run(self, body: Callable[[Interruption], Coroutine[Any, Any, T]]) -> T:
+        self._task = asyncio.current_task()
+        if self._interruption.reason is not None:
+            self._cancel()
+        return await body(self._interruption)
+
+    def _cancel(self) -> None:
+        # The task and not its future: that one would tell its waiter at once that there is no result.
+        if self._task is not None:
+            self._task.cancel()
 
 
 class ThreadSeat:

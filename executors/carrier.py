@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from executors import assembly
@@ -128,7 +129,11 @@ class Carrier:
             self._bodies = LoopThread("jobgate-async")
         seat = AsyncSeat(self._bodies)
         self._keeper.begin(Running(attempt, context, seat.interrupt))
-        return seat.start(lambda interruption: self._runner.perform_async(attempt, context, interruption)).result()
+        body = seat.start(lambda interruption: self._runner.perform_async(attempt, context, interruption))
+        try:
+            return body.result()
+        except CancelledError:  # it was given up, and this thread need not wait for it any more
+            return interrupt(attempt)
 
     def _end(self, step: Step) -> None:
         if self._keeper.forget(step.job_id, step.attempt) is None:

@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
@@ -24,11 +25,14 @@ from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
 from executors.celery_doorbell import HEADER
 from executors.identity import host, is_dead
+from executors.runner import Runner
 from executors.settings import Settings
 from tasks.admission import Admission
+from tasks.context import Context
 from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
 from tasks.store import statements
+from tasks.store.backend import load_backend, parse_url
 from tasks.store.store import open_store
 
 log = logging.getLogger("jobgate.worker")
@@ -39,6 +43,8 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # Before any fork: a child that is forked while a thread of the parent imports has half a module for ever.
+        load_backend(parse_url(settings.database_url))
         self._registry = assembly.load_tasks(settings)
         order = assembly.queue_order(settings, Admission(self._registry, settings.defaults))
         self.queues = [queue for group in order for queue in group]
@@ -60,6 +66,7 @@ class Worker:
         signals.worker_shutting_down.connect(self._shutting_down, weak=False)
         signals.worker_shutdown.connect(self._end, weak=False)
         signals.task_failure.connect(self._failed, weak=False)
+        signals.task_unknown.connect(self._unknown, weak=False)
 
     @property
     def own_processes(self) -> bool:
@@ -128,13 +135,21 @@ class Worker:
     def _failed(self, task_id: str = "", exception: BaseException | None = None, **_: Any) -> None:
         """In the parent: a child died with this job. Its lease ends now, not when it would have run out."""
         if isinstance(exception, WorkerLostError):
-            threading.Thread(target=self._reap, args=[task_id], name="jobgate-lost-child").start()
+            self._aside(_lose(self._settings, task_id), task_id)
 
-    def _reap(self, job_id: str) -> None:
-        try:
-            asyncio.run(_lose(self._settings, job_id))
-        except JobgateError as error:
-            log.warning("job %s was lost with its process; its lease has to run out: %s", job_id, error)
+    def _unknown(self, message: Any = None, id: str = "", **_: Any) -> None:
+        """In the parent: a ring for a task that is not registered here. The job says so, at once and for good."""
+        if HEADER in getattr(message, "headers", {}):
+            self._aside(_refuse(self._settings, self._registry, id), id)
+
+    def _aside(self, work: Coroutine[Any, Any, None], job_id: str) -> None:
+        def run() -> None:
+            try:
+                asyncio.run(work)
+            except JobgateError as error:
+                log.warning("job %s is left to its lease: %s", job_id, error)
+
+        threading.Thread(target=run, name="jobgate-aside").start()
 
 
 async def _lose(settings: Settings, job_id: str) -> None:
@@ -146,6 +161,17 @@ async def _lose(settings: Settings, job_id: str) -> None:
         if job is not None and job.owner is not None and is_dead(job.owner):
             await store.abandon([job.owner])
             await store.run(statements.REAP, n=10)
+    finally:
+        await store.stop()
+
+
+async def _refuse(settings: Settings, registry: Registry, job_id: str) -> None:
+    store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
+    try:
+        attempt = await store.claim(job_id, assembly.claimer(settings, Mode.CELERY).params)
+        if attempt is not None:
+            runner = Runner(registry, settings.result_max_bytes)
+            await store.settle(runner.perform(attempt, Context(attempt), lambda call: call()))
     finally:
         await store.stop()
 

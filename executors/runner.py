@@ -147,7 +147,6 @@ def _steer(body: Coroutine[Any, Any, Any], interruption: Interruption) -> Genera
             value = yield waited_for
             resume = body.send
         except asyncio.CancelledError as cancelled:
-            resume = body.throw
-            value = cancelled if interruption.reason is None else interruption.reason()
+            resume, value = body.throw, interruption.take() or cancelled
         except BaseException as error:
             resume, value = body.throw, error

@@ -35,7 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     files_root: str = "var/files"
     api_keys: tuple[str, ...] = ()
     queues: str = ""
-    threads: Count = 16
+    threads: Count = 32
     celery_concurrency: Count = 4
     celery_pool: Literal["prefork", "threads", "solo"] = "prefork"
     soft_time_limit: Seconds = 300.0

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from queue import SimpleQueue
 from threading import Thread
 
 from executors.base import Capabilities, Health
 from executors.body import AsyncSeat, Interruption, ThreadSeat
 from executors.heartbeat import Heartbeat
+from executors.inbox import Inbox
 from executors.keeper import Claimer, Keeper, Running
 from executors.loop_thread import LoopThread
 from executors.reports import Reports
@@ -52,7 +52,7 @@ class ThreadExecutor:
         self._take = statements.take(self._order)
         self._backlog = True
         self._open = False
-        self._inbox: SimpleQueue[tuple[Running, ThreadSeat] | None] = SimpleQueue()
+        self._inbox: Inbox[tuple[Running, ThreadSeat] | None] = Inbox()
         self._outbox: deque[Step] = deque()
         self._collecting = False
         self._keeper = Keeper(store, claimer, self._give_up)
@@ -93,8 +93,7 @@ class ThreadExecutor:
         await self._reports.flush()
         if self.heartbeat is not None:
             await self.heartbeat.stop()
-        for _ in range(self.slots):
-            self._inbox.put(None)
+        self._inbox.put([None] * (self.slots + self.abandoned))
         self._bodies.stop()
 
     def cancel_soon(self, job: Job) -> None:
@@ -117,21 +116,24 @@ class ThreadExecutor:
 
     def taken(self, rows: Rows | None) -> None:
         self._backlog = rows is None or len(rows) == self._asked
-        for row in rows or ():
-            self._begin(to_attempt(row))
+        self._begin_all(rows or ())
 
-    def _begin(self, attempt: Attempt) -> None:
+    def _begin_all(self, rows: Rows | tuple[()]) -> None:
+        self._inbox.put([work for row in rows if (work := self._begin(to_attempt(row))) is not None])
+
+    def _begin(self, attempt: Attempt) -> tuple[Running, ThreadSeat] | None:
+        """Start an async body, or make the work of a slot's thread."""
         self._free -= 1
         context = Context(attempt, self._reports.reporter(attempt))
         if self._runner.is_async(attempt):
             async_seat = AsyncSeat(self._bodies)
             self._keeper.begin(Running(attempt, context, async_seat.interrupt))
             async_seat.start(lambda interruption: self._run_async(attempt, context, interruption))
-        else:
-            seat = ThreadSeat()
-            running = Running(attempt, context, seat.interrupt)
-            self._keeper.begin(running)
-            self._inbox.put((running, seat))
+            return None
+        seat = ThreadSeat()
+        running = Running(attempt, context, seat.interrupt)
+        self._keeper.begin(running)
+        return running, seat
 
     async def _run_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> None:
         self._deliver(await self._runner.perform_async(attempt, context, interruption))
@@ -188,5 +190,4 @@ class ThreadExecutor:
 
     async def _take_limited(self) -> None:
         """Claim for the limits that are free now; see `statements.PASS`."""
-        for row in await self._store.take_limited(self.queues, self._free, self._claimer.params) if self._free else ():
-            self._begin(to_attempt(row))
+        self._begin_all(await self._store.take_limited(self.queues, self._free, self._claimer.params))
