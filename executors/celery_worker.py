@@ -31,6 +31,7 @@ from tasks.admission import Admission
 from tasks.context import Context
 from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
+from tasks.registry import Registry
 from tasks.store import statements
 from tasks.store.backend import load_backend, parse_url
 from tasks.store.store import open_store

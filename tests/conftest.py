@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,3 +62,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'jobs.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+def pytest_configure() -> None:
+    # Whoever ends the tests ends their servers too: a plain SIGTERM would leave them behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from tasks.errors import ConfigurationError, JobgateError
 
 
 class Query(Struct, frozen=True):
-    """One statement: a text of `statements`, its parameters, and for `{rows: …}` the rows."""
+    """One statement: a text of `statements`, its parameters, and for `{rows: …}` the rows; none of them, no statement."""
 
     sql: str
     params: Mapping[str, Any] = {}
@@ -72,11 +73,14 @@ def parse_url(text: str) -> URL:
     return url
 
 
-def make_backend(url: URL, **options: Any) -> Backend:
-    """The backend for `url`. Its module is loaded by name, so that nobody needs the driver of the other database."""
-    name = _MODULES[url.get_backend_name()]
+def load_backend(url: URL) -> ModuleType:
+    """The module for `url`, loaded by name, so that nobody needs the driver of the other database."""
     try:
-        module = importlib.import_module(name)
+        return importlib.import_module(_MODULES[url.get_backend_name()])
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"DATABASE_URL needs the package {error.name!r}: install jobgate[postgres]") from error
-    return cast(Backend, module.make(url, **options))
+
+
+def make_backend(url: URL, **options: Any) -> Backend:
+    """The backend for `url`."""
+    return cast(Backend, load_backend(url).make(url, **options))
