@@ -37,6 +37,8 @@ class CeleryExecutor:
     """The relay. It hangs on the store's writer: the transaction that accepts jobs marks those to ring for as well."""
 
     mode = Mode.CELERY
+    #: Workers settle, not the relay; each of them logs what it was refused.
+    superseded = 0
 
     def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]]) -> None:
         self._store = store

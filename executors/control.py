@@ -55,6 +55,11 @@ class Control:
             raise Unsupported("this process only submits jobs: ask the gateway")
         return self._executor.capabilities
 
+    @property
+    def stale(self) -> Executor | None:
+        """Who counts the outcomes that came too late, for the metrics."""
+        return self._executor
+
     async def health(self) -> Health:
         """Whether the carrier can carry now."""
         return await self._executor.health() if self._executor else Health(ok=True, detail="none in this process")

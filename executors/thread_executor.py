@@ -28,7 +28,7 @@ from tasks.store.writer import to_attempt
 
 #: Seconds after which idle slots look by themselves: for jobs whose limit is free again, and as the safety net for a
 #: job that another process accepted.
-POLL = 0.1
+POLL = 0.25
 
 
 class ThreadExecutor:
@@ -41,7 +41,12 @@ class ThreadExecutor:
     capabilities = Capabilities(stop_running_sync="interrupt", stop_running_async="interrupt", hard_limit="interrupt")
 
     def __init__(
-        self, store: JobStore, runner: Runner, claimer: Claimer, slots: int, queues: Sequence[Sequence[str]]
+        self,
+        store: JobStore,
+        runner: Runner,
+        claimer: Claimer,
+        slots: int,
+        queues: Sequence[Sequence[str]],
     ) -> None:
         self._store = store
         self._runner = runner
@@ -57,6 +62,7 @@ class ThreadExecutor:
         self._collecting = False
         self._keeper = Keeper(store, claimer, self._give_up)
         self.abandoned = 0
+        self._limited = runner.has_limits()
         self.heartbeat: Heartbeat | None = None
 
     @property
@@ -103,6 +109,7 @@ class ThreadExecutor:
         detail = f"{self.busy} of {self.slots} slots busy, {self.abandoned} threads abandoned"
         return Health(ok=self._open, detail=detail)
 
+    @property
     def superseded(self) -> int:
         """How many outcomes came too late and were refused."""
         return self._settling.superseded
@@ -183,7 +190,8 @@ class ThreadExecutor:
             await asyncio.sleep(POLL)
             if self._free:
                 with contextlib.suppress(StoreUnavailable):
-                    await self._take_limited()
+                    if self._limited:
+                        await self._take_limited()
                     self._backlog = self._backlog or await self._store.has_ready(self.queues)
                     if self._backlog:
                         self._store.writer.nudge()

@@ -20,7 +20,7 @@ log = logging.getLogger("jobgate.upkeep")
 #: Rows that one statement of upkeep touches at most, so that it never holds up anybody's commit for long.
 CHUNK = 1_000
 #: Seconds between looks for delayed jobs: an eta is kept to within this, and never early.
-STAGE_PAUSE = 0.1
+STAGE_PAUSE = 0.2
 REAP_PAUSE = 0.5
 SWEEP_PAUSE = 1.0
 #: Seconds after which a carrier without a sign of life is struck off the registry.

@@ -19,7 +19,6 @@ from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
 from metrics.exposition import Exposition
 from metrics.instruments import Build
-from tasks.store.tallies import Tallies
 
 logger = logging.getLogger("jobgate.gateway")
 
@@ -51,9 +50,9 @@ class Gateway:
         tasks = [task.name for task in control.registry]
         self.description = encoded(with_names(describe(OPERATIONS), tasks, control.queues))
         engine = control.store.engine
-        self.tallies = Tallies(engine)
+        self.tallies = control.store.tallies
         build = Build(version=product_version(), executor=control.mode, database=engine.dialect.name)
-        self.exposition = Exposition(control.store, build, self.tallies)
+        self.exposition = Exposition(control.store, build, self.tallies, control.stale)
         self._keys = Keys(options.api_keys)
         self._neighbours = Neighbours(options.allowed_hosts)
         self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())

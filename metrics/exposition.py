@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -35,7 +36,7 @@ class Ledger(Protocol):
 
     @property
     def engine(self) -> AsyncEngine: ...
-    async def workers(self) -> list[Worker]: ...
+    async def workers(self) -> Sequence[Worker]: ...
 
 
 def wants_openmetrics(accept: str) -> bool:
