@@ -21,8 +21,15 @@ from tasks.store.backend import parse_url
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 
+#: Processes that start together all want to migrate: one does, the others wait and find nothing left to do.
+#: On SQLite the transaction is begun by hand, because its Python driver does not begin one before a CREATE.
+_ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5268713294)"}
+_CONNECT = {"sqlite": {"isolation_level": None, "timeout": 60}, "postgresql": {}}
+
+
 def upgrade(connection: Connection) -> None:
-    """Run the missing revisions on an open connection."""
+    """Run the missing revisions on an open connection, all or none."""
+    connection.exec_driver_sql(_ALONE[connection.dialect.name])
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
@@ -31,7 +38,8 @@ def upgrade(connection: Connection) -> None:
 
 async def migrate(url: URL) -> None:
     """Bring the database at `url` up to date; does nothing when it is."""
-    engine = create_async_engine(url.set(drivername=_DRIVERS[url.get_backend_name()]))
+    backend = url.get_backend_name()
+    engine = create_async_engine(url.set(drivername=_DRIVERS[backend]), connect_args=_CONNECT[backend])
     try:
         async with engine.begin() as connection:
             await connection.run_sync(upgrade)
