@@ -115,6 +115,8 @@ class PostgresBackend:
 
     async def _run(self, query: Query) -> Rows:
         sql, names = _compiled(query.sql, self._clock)
+        if query.rows is not None and not query.rows:
+            return []
         arrays = zip(*query.rows, strict=True) if query.rows is not None else ()
         return [tuple(row) for row in await self._driver.fetch(sql, *(query.params[n] for n in names), *arrays)]
 

@@ -133,7 +133,7 @@ class Writer:
 
     def accept(self, jobs: Sequence[NewJob], mode: str) -> asyncio.Future[int]:
         """The moment of acceptance, once the rows are committed."""
-        rows = [_new_row(job, mode) for job in jobs]
+        rows = [new_row(job, mode) for job in jobs]
         done = self._future()
         self._next.accepts.append((rows, done))
         self._next.accepting = True
@@ -141,7 +141,7 @@ class Writer:
 
     def accept_once(self, job: NewJob, mode: str) -> asyncio.Future[int | None]:
         """Like `accept` for one job whose id or idempotency key may stand already: then None."""
-        query = Query(statements.ACCEPT_ONCE, rows=[_new_row(job, mode)])
+        query = Query(statements.ACCEPT_ONCE, rows=[new_row(job, mode)])
         done = self.run(query, answer=lambda results: results[0][0][0] if results[0] else None)
         self._next.accepting = True
         return done
@@ -219,7 +219,7 @@ class Writer:
             batch.fail(error)
 
 
-def _new_row(job: NewJob, mode: str) -> list[Any]:
+def new_row(job: NewJob, mode: str) -> list[Any]:
     row = [getattr(job, name) for name in _NEW_FIELDS]
     row[_HELD] = int(job.held)
     row.append(mode)

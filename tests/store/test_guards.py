@@ -86,7 +86,12 @@ async def test_an_event_tells_of_each_transition_who_when_and_why(bench: Bench) 
     assert [event.status for event in (accepted, started, failed)] == ["PENDING", "STARTED", "FAILURE"]
     assert {event.at for event in (accepted, started, failed)} == {bench.now}
     assert (started.owner, started.attempt, started.started_at) == ("me", 1, bench.now)
-    assert (failed.owner, failed.runtime, failed.error_code, failed.error_type) == ("me", 0.1, "task_error", "ValueError")
+    assert (failed.owner, failed.runtime, failed.error_code, failed.error_type) == (
+        "me",
+        0.1,
+        "task_error",
+        "ValueError",
+    )
     assert accepted.seq < started.seq < failed.seq
 
 
