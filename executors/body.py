@@ -84,16 +84,16 @@ class AsyncSeat:
 
 
 class ThreadSeat:
-    """The thread that calls `run`."""
+    """The thread that calls `run`; one body after the other."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: int | None = None
+        self._interrupted = False
 
     def run(self, call: Callable[[], Any]) -> Any:
         try:
-            with self._lock:
-                self._thread = threading.get_ident()
+            self._thread = threading.get_ident()
             return call()
         finally:
             self._leave()
@@ -101,12 +101,14 @@ class ThreadSeat:
     def interrupt(self, reason: type[BaseException]) -> None:
         with self._lock:
             if self._thread is not None:
+                self._interrupted = True
                 _raise_in(self._thread, reason)
 
     def _leave(self) -> None:
         with self._lock:
             thread, self._thread = self._thread, None
-            if thread is not None:
+            if self._interrupted and thread is not None:
+                self._interrupted = False
                 _raise_in(thread, None)  # one that came too late must not hit the next body
 
 

@@ -23,11 +23,12 @@ from executors.reports import Reports
 from executors.runner import Runner
 from executors.settings import Settings
 from executors.settling import Settling
+from executors.upkeep import Upkeep
 from executors.watch import Watch
 from tasks import handle
 from tasks.admission import Admission
 from tasks.context import Context
-from tasks.errors import JobgateError, LeaseLost
+from tasks.errors import JobgateError, LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Mode, Submission
 from tasks.registry import Registry
 from tasks.step import Step, interrupt
@@ -35,18 +36,19 @@ from tasks.store.store import open_store
 
 log = logging.getLogger("jobgate.carrier")
 
-#: Seconds between two looks whether the worker is being shut down.
-DRAIN_LOOK = 0.1
+#: Seconds between two looks at the parent's word: whether the worker shuts down, or has lost a process.
+LOOK = 0.1
 
 
 class Role(NamedTuple):
     """A process's part in its worker. `drain_at()` tells when, on the clock of `time.time`, what still runs is to be
-    given back: 0 while nobody shuts down."""
+    given back: 0 while nobody shuts down. `losses()` counts the sibling processes that died with a job."""
 
     name: str
     slots: int
     queues: Sequence[str]
     drain_at: Callable[[], float]
+    losses: Callable[[], int]
     own_process: bool
 
 
@@ -110,10 +112,11 @@ class Carrier:
         pool = settings.celery_pool
         self._heartbeat = Heartbeat(self._store, claimer, self._role.name, pool, self, self._registry)
         await self._heartbeat.start()
-        self._drain = asyncio.create_task(self._watch_drain(), name="jobgate-drain")
+        self._upkeep = Upkeep(self._store, settings.result_expires, settings.job_retention)
+        self._parent_watch = asyncio.create_task(self._watch_parent(), name="jobgate-parent-watch")
 
     async def _stop(self) -> None:
-        self._drain.cancel()
+        self._parent_watch.cancel()
         await self._heartbeat.stop()
         await self._keeper.stop()
         await self._reports.flush()
@@ -158,9 +161,15 @@ class Carrier:
             os.kill(os.getpid(), signal.SIGKILL)
         running.interrupt(LeaseLost)
 
-    async def _watch_drain(self) -> None:
+    async def _watch_parent(self) -> None:
+        seen = 0
         while True:
-            await asyncio.sleep(DRAIN_LOOK)
+            await asyncio.sleep(LOOK)
+            losses = self._role.losses()
+            if losses != seen:
+                with contextlib.suppress(StoreUnavailable):
+                    await self._upkeep.reap()
+                    seen = losses
             drain_at = self._role.drain_at()
             self._heartbeat.draining = drain_at > 0
             if 0 < drain_at <= time.time():

@@ -19,6 +19,8 @@ log = logging.getLogger("jobgate.doorbell")
 
 #: The header that tells our rings from jobs which some other program sent straight to Celery.
 HEADER = "jobgate"
+#: Under which name to ring for a task that no live worker knows: each knows this one, and says so on the job.
+UNKNOWN = "jobgate.unknown"
 
 #: Seconds until a broker that does not answer counts as away. Each setting is needed: without `max_retries: 0` a
 #: refused connection takes six seconds to be reported.

@@ -6,14 +6,12 @@ is always the same: answer the ring.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import mmap
 import struct
 import sys
 import threading
 import time
-from collections.abc import Coroutine
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
@@ -23,18 +21,14 @@ from celery.app.task import Task as CeleryTask
 from executors import assembly
 from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
-from executors.celery_doorbell import HEADER
-from executors.identity import host, is_dead
-from executors.runner import Runner
+from executors.celery_doorbell import HEADER, UNKNOWN
+from executors.identity import host
 from executors.settings import Settings
 from tasks.admission import Admission
-from tasks.context import Context
 from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
 from tasks.registry import Registry
-from tasks.store import statements
 from tasks.store.backend import load_backend, parse_url
-from tasks.store.store import open_store
 
 log = logging.getLogger("jobgate.worker")
 
@@ -50,13 +44,14 @@ class Worker:
         order = assembly.queue_order(settings, Admission(self._registry, settings.defaults))
         self.queues = [queue for group in order for queue in group]
         self._name = f"celery@{host()}"
-        # Anonymous shared memory: children forked later still see the parent's word.
-        self._drain_at = mmap.mmap(-1, 8)
+        # Anonymous shared memory: children forked later still see the parent's word. When to give back what runs (a
+        # double), and how many children have been lost (an integer).
+        self._word = mmap.mmap(-1, 16)
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
         self.app = make_celery(settings, self.queues)
-        for task in self._registry:
-            self._register(task.name)
+        for name in (UNKNOWN, *(task.name for task in self._registry)):
+            self._register(name)
 
     def connect(self) -> None:
         """Listen to the signals of Celery's life."""
@@ -67,7 +62,6 @@ class Worker:
         signals.worker_shutting_down.connect(self._shutting_down, weak=False)
         signals.worker_shutdown.connect(self._end, weak=False)
         signals.task_failure.connect(self._failed, weak=False)
-        signals.task_unknown.connect(self._unknown, weak=False)
 
     @property
     def own_processes(self) -> bool:
@@ -78,7 +72,7 @@ class Worker:
         with self._making:
             if self._carrier is None:
                 slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
-                role = Role(self._name, slots, self.queues, self._draining, self.own_processes)
+                role = Role(self._name, slots, self.queues, self._draining, self._losses, self.own_processes)
                 self._carrier = Carrier(self._settings, self._registry, role)
             return self._carrier
 
@@ -127,54 +121,21 @@ class Worker:
             carrier.stop()
 
     def _shutting_down(self, **_: Any) -> None:
-        self._drain_at[:8] = struct.pack("d", time.time() + self._settings.drain_timeout)
+        self._word[:8] = struct.pack("d", time.time() + self._settings.drain_timeout)
 
     def _draining(self) -> float:
-        moment: float = struct.unpack("d", self._drain_at[:8])[0]
+        moment: float = struct.unpack("d", self._word[:8])[0]
         return moment
 
-    def _failed(self, task_id: str = "", exception: BaseException | None = None, **_: Any) -> None:
-        """In the parent: a child died with this job. Its lease ends now, not when it would have run out."""
+    def _failed(self, exception: BaseException | None = None, **_: Any) -> None:
+        """In the parent: a child died with a job. Its siblings are told to look after it; a thread of the parent's own
+        would be caught by the next fork in the middle of its work."""
         if isinstance(exception, WorkerLostError):
-            self._aside(_lose(self._settings, task_id), task_id)
+            self._word[8:] = struct.pack("q", self._losses() + 1)
 
-    def _unknown(self, message: Any = None, id: str = "", **_: Any) -> None:
-        """In the parent: a ring for a task that is not registered here. The job says so, at once and for good."""
-        if HEADER in getattr(message, "headers", {}):
-            self._aside(_refuse(self._settings, self._registry, id), id)
-
-    def _aside(self, work: Coroutine[Any, Any, None], job_id: str) -> None:
-        def run() -> None:
-            try:
-                asyncio.run(work)
-            except JobgateError as error:
-                log.warning("job %s is left to its lease: %s", job_id, error)
-
-        threading.Thread(target=run, name="jobgate-aside").start()
-
-
-async def _lose(settings: Settings, job_id: str) -> None:
-    # The store is open for a moment only: the parent forks again, and a child must not inherit a connection.
-    store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
-    try:
-        job = await store.get(job_id)
-        # Meanwhile somebody else may have reaped the job, and another child may run it already.
-        if job is not None and job.owner is not None and is_dead(job.owner):
-            await store.abandon([job.owner])
-            await store.run(statements.REAP, n=10)
-    finally:
-        await store.stop()
-
-
-async def _refuse(settings: Settings, registry: Registry, job_id: str) -> None:
-    store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
-    try:
-        attempt = await store.claim(job_id, assembly.claimer(settings, Mode.CELERY).params)
-        if attempt is not None:
-            runner = Runner(registry, settings.result_max_bytes)
-            await store.settle(runner.perform(attempt, Context(attempt), lambda call: call()))
-    finally:
-        await store.stop()
+    def _losses(self) -> int:
+        losses: int = struct.unpack("q", self._word[8:])[0]
+        return losses
 
 
 def _make_worker() -> Worker:

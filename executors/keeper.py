@@ -47,12 +47,16 @@ class Claimer(Struct, frozen=True, kw_only=True):
         }
 
 
+def _not_yet(reason: Reason) -> None:
+    """Interrupts a body that no thread has taken up: its context says so, and it will not start."""
+
+
 class Running:
     """One attempt under way. `interrupt` raises a reason inside its body; `abandoned`: nobody waits for it any more."""
 
     __slots__ = ("abandoned", "attempt", "context", "interrupt", "renewed_at", "started_at", "stopped_at")
 
-    def __init__(self, attempt: Attempt, context: Context, interrupt: Callable[[Reason], None]) -> None:
+    def __init__(self, attempt: Attempt, context: Context, interrupt: Callable[[Reason], None] = _not_yet) -> None:
         self.attempt = attempt
         self.context = context
         self.interrupt = interrupt

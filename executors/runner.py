@@ -53,6 +53,7 @@ class Runner:
         """Run a sync task in this thread. `guard(call)` makes the call in a way that it can be interrupted."""
         started = time.perf_counter()
         try:
+            context.check()  # it may have been stopped while it waited for its thread
             call = self._call(attempt, context)
             enter(context)
             return self._succeed(attempt, guard(call), started)

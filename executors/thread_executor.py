@@ -57,7 +57,7 @@ class ThreadExecutor:
         self._take = statements.take(self._order)
         self._backlog = True
         self._open = False
-        self._inbox: Inbox[tuple[Running, ThreadSeat] | None] = Inbox()
+        self._inbox: Inbox[Running | None] = Inbox()
         self._outbox: deque[Step] = deque()
         self._collecting = False
         self._keeper = Keeper(store, claimer, self._give_up)
@@ -126,21 +126,20 @@ class ThreadExecutor:
         self._begin_all(rows or ())
 
     def _begin_all(self, rows: Rows | tuple[()]) -> None:
-        self._inbox.put([work for row in rows if (work := self._begin(to_attempt(row))) is not None])
+        self._inbox.put([running for row in rows if (running := self._begin(to_attempt(row))) is not None])
 
-    def _begin(self, attempt: Attempt) -> tuple[Running, ThreadSeat] | None:
+    def _begin(self, attempt: Attempt) -> Running | None:
         """Start an async body, or make the work of a slot's thread."""
         self._free -= 1
         context = Context(attempt, self._reports.reporter(attempt))
-        if self._runner.is_async(attempt):
-            async_seat = AsyncSeat(self._bodies)
-            self._keeper.begin(Running(attempt, context, async_seat.interrupt))
-            async_seat.start(lambda interruption: self._run_async(attempt, context, interruption))
-            return None
-        seat = ThreadSeat()
-        running = Running(attempt, context, seat.interrupt)
-        self._keeper.begin(running)
-        return running, seat
+        if not self._runner.is_async(attempt):
+            running = Running(attempt, context)
+            self._keeper.begin(running)
+            return running
+        seat = AsyncSeat(self._bodies)
+        self._keeper.begin(Running(attempt, context, seat.interrupt))
+        seat.start(lambda interruption: self._run_async(attempt, context, interruption))
+        return None
 
     async def _run_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> None:
         self._deliver(await self._runner.perform_async(attempt, context, interruption))
@@ -150,8 +149,9 @@ class ThreadExecutor:
 
     def _work(self) -> None:
         """One slot's thread, until it is told to end or its body was given up."""
-        while (work := self._inbox.get()) is not None:
-            running, seat = work
+        seat = ThreadSeat()
+        while (running := self._inbox.get()) is not None:
+            running.interrupt = seat.interrupt
             self._deliver(self._runner.perform(running.attempt, running.context, seat.run))
             if running.abandoned:
                 return

@@ -143,7 +143,7 @@ class Job(Struct, frozen=True, kw_only=True):
         return self.finished_at is not None
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True):
     """A claimed job as its runner needs it; the fields are those of `Job`, and `owner` holds it."""
 
     id: str

@@ -28,8 +28,8 @@ class Signature:
         named = [p for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)]
         self._positional = [p.name for p in parameters if p.kind in _POSITIONAL]
         self._positional_only = {p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY}
-        self._keyword_only = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
         self._names = [p.name for p in named]
+        self._by_keyword = {p.name for p in named} - self._positional_only
         self._rest = next((hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self._extra = next((hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_KEYWORD), None)
         self._type = _struct(function, named, hints)
@@ -54,6 +54,11 @@ class Signature:
         return {**closed, "$defs": components} if components else closed
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
+        if not args and kwargs.keys() <= self._by_keyword:  # the usual call, without a detour
+            try:
+                return msgspec.convert(kwargs, self._type), [], {}
+            except msgspec.ValidationError as error:
+                raise self._explain(error, ()) from None
         names = self._positional[: len(args)]
         rest = self._convert_rest(args[len(names) :], len(names))
         known = {name: value for name, value in kwargs.items() if name in self._names}

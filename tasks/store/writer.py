@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import astuple
+
 from tasks.errors import JobgateError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Job, NewJob, State
 from tasks.step import Step
@@ -22,7 +24,6 @@ _NEW_FIELDS = NewJob.__struct_fields__
 _HELD = _NEW_FIELDS.index("held")
 _STATES = {str(state): state for state in State}
 _JOB_FIELDS = Job.__struct_fields__
-_ATTEMPT_FIELDS = Attempt.__struct_fields__
 
 
 class Taker(Protocol):
@@ -220,7 +221,8 @@ class Writer:
 
 
 def new_row(job: NewJob, mode: str) -> list[Any]:
-    row = [getattr(job, name) for name in _NEW_FIELDS]
+    """A row of `statements.ACCEPT`."""
+    row = list(astuple(job))
     row[_HELD] = int(job.held)
     row.append(mode)
     return row
@@ -259,4 +261,4 @@ def to_job(row: tuple[Any, ...]) -> Job:
 
 def to_attempt(row: tuple[Any, ...]) -> Attempt:
     """A row of the columns `statements.ATTEMPT`."""
-    return Attempt(**dict(zip(_ATTEMPT_FIELDS, row, strict=True)))
+    return Attempt(*row)
