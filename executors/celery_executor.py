@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from executors.base import Capabilities, Health
-from executors.celery_doorbell import Doorbell, Ring
+from executors.celery_doorbell import UNKNOWN, Doorbell, Ring
 from tasks.errors import JobgateError
 from tasks.job import Job, Mode
 from tasks.store import statements
@@ -47,6 +47,7 @@ class CeleryExecutor:
         self._credit = dict.fromkeys(self._queues, 0)
         self._window = 1
         self._workers: Sequence[Worker] = []
+        self._known: set[str] = set()
         self._workers_at = self._broker_at = self._limited_at = 0.0
         self._backlog = True
         self._doorbell = Doorbell(broker_url, self._not_rung)
@@ -99,8 +100,12 @@ class CeleryExecutor:
         # Two groups of workers may share queues; what is rung for one queue is taken from the credit of all.
         for queue in self._credit:
             self._credit[queue] = max(0, self._credit[queue] - len(rows))
-        ordered = sorted(rows, key=lambda row: row[3])
-        self._doorbell.ring([Ring(job_id, task, queue) for job_id, task, queue, _ in ordered])
+        self._publish(sorted(rows, key=lambda row: row[3]))
+
+    def _publish(self, rows: Rows) -> None:
+        """A task that no live worker knows would be dropped at the worker's door: ring so that its job says so."""
+        known = self._known
+        self._doorbell.ring([Ring(id, task if task in known else UNKNOWN, queue) for id, task, queue, _ in rows])
 
     def _not_rung(self, rings: Sequence[Ring]) -> None:
         """From the doorbell's thread: ring for these again once the broker is back."""
@@ -138,6 +143,7 @@ class CeleryExecutor:
         if now - self._workers_at >= WORKERS_PAUSE:
             self._workers_at = now
             self._workers = [w for w in await self._store.workers() if w.mode == Mode.CELERY and not w.draining]
+            self._known = {task for worker in self._workers for task in worker.tasks}
 
     def _broker_is_there(self, now: float) -> bool:
         if self._doorbell.error is not None and now - self._broker_at >= BROKER_PAUSE:
@@ -175,4 +181,4 @@ class CeleryExecutor:
             self._limited_at = now
             rows = await self._store.run(statements.RING_LIMITED, rows=[[queue] for queue in served])
             if rows:
-                self._doorbell.ring([Ring(job_id, task, queue) for job_id, task, queue, _ in rows])
+                self._publish(rows)

@@ -26,8 +26,7 @@ from executors.identity import host
 from executors.settings import Settings
 from tasks.admission import Admission
 from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError
-from tasks.job import Mode, Submission
-from tasks.registry import Registry
+from tasks.job import Submission
 from tasks.store.backend import load_backend, parse_url
 
 log = logging.getLogger("jobgate.worker")

@@ -69,6 +69,8 @@ class Upkeep:
         dead = [owner for owner in await self._store.owners() if is_dead(owner)]
         if dead:
             await self._store.abandon(dead)
+            for owner in dead:
+                await self._store.gone(owner)
         for job_id, _, status, code, owner in await self._store.run(statements.REAP, n=CHUNK):
             log.warning("job %s: attempt of %s reaped (%s), now %s", job_id, owner, code, status)
             self._store.writer.woken()
