@@ -121,7 +121,8 @@ class Deployment:
         eventually(look, 30, "all slots are there")
 
     def stop_gateway(self) -> int:
-        self.client.close()
+        if hasattr(self, "client"):
+            self.client.close()
         self._ended.append(self.gateway)
         return self.gateway.stop()
 
