@@ -105,7 +105,7 @@ class CeleryExecutor:
     def _publish(self, rows: Rows) -> None:
         """A task that no live worker knows would be dropped at the worker's door: ring so that its job says so."""
         known = self._known
-        self._doorbell.ring([Ring(id, task if task in known else UNKNOWN, queue) for id, task, queue, _ in rows])
+        self._doorbell.ring([Ring(job, task if task in known else UNKNOWN, queue) for job, task, queue, _ in rows])
 
     def _not_rung(self, rings: Sequence[Ring]) -> None:
         """From the doorbell's thread: ring for these again once the broker is back."""

@@ -71,7 +71,7 @@ async def submit_batch(call: Call) -> Reply:
     except InvalidSubmission as error:
         error.pointer = f"/jobs{error.pointer}"
         raise
-    accepted = [views.Accepted(id=job.id, status=job.status) for job in jobs]
+    accepted = [views.Accepted(id=job.id, status=State.PENDING) for job in jobs]
     return Reply(202, encode(views.BatchView(count=len(accepted), jobs=accepted)))
 
 

@@ -22,6 +22,9 @@ MAX_TAG_LENGTH = 100
 MAX_SECONDS = 10 * 366 * 86_400.0
 MAX_RETRIES = 1_000
 
+#: Soft and hard, in seconds; None for no limit.
+Limits = tuple[float | None, float | None]
+
 
 class Defaults(Struct, frozen=True, kw_only=True):
     """What a deployment fills in: seconds for the limits, `queues` beyond those that tasks name."""
@@ -42,6 +45,7 @@ class Admission:
     def __init__(self, registry: Registry, defaults: Defaults) -> None:
         self._registry = registry
         self._defaults = defaults
+        self._usual: dict[str, Limits] = {}
         self.queues: Collection[str] = {*defaults.queues, *(task.queue for task in registry)}
 
     def admit(self, wish: Submission, **given: Any) -> NewJob:
@@ -75,7 +79,15 @@ class Admission:
             raise UnknownQueue(f"no queue {queue!r}: use one of {known}, or add it to JOBGATE_QUEUES", "/queue")
         return queue
 
-    def _limits(self, task: Task[..., Any], wish: Submission) -> tuple[float | None, float | None]:
+    def _limits(self, task: Task[..., Any], wish: Submission) -> Limits:
+        if wish.time_limit is None and wish.soft_time_limit is None:  # the usual job has its task's own
+            usual = self._usual.get(task.name)
+            if usual is None:
+                usual = self._usual[task.name] = self._limits_of(task, wish)
+            return usual
+        return self._limits_of(task, wish)
+
+    def _limits_of(self, task: Task[..., Any], wish: Submission) -> Limits:
         hard = _first(wish.time_limit, task.time_limit, self._defaults.time_limit)
         soft = _first(wish.soft_time_limit, task.soft_time_limit)
         for value, pointer in ((wish.time_limit, "/time_limit"), (wish.soft_time_limit, "/soft_time_limit")):
