@@ -52,6 +52,10 @@ class JobStore(Reader):
 
     async def stop(self) -> None:
         await self.writer.stop()
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back; all that is needed where `start` failed."""
         await self._backend.stop()
 
     async def revision(self) -> str | None:
@@ -207,9 +211,13 @@ async def open_store(url: str, mode: Mode, **options: Any) -> JobStore:
     """
     parsed = parse_url(url)
     store = JobStore(make_backend(parsed, **options), mode)
-    if parsed.get_backend_name() == "sqlite" and await store.revision() != HEAD:
-        await asyncio.to_thread(_migrate, parsed)
-    await store.start()
+    try:
+        if parsed.get_backend_name() == "sqlite" and await store.revision() != HEAD:
+            await asyncio.to_thread(_migrate, parsed)
+        await store.start()
+    except BaseException:
+        await store.close()
+        raise
     return store
 
 
