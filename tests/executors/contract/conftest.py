@@ -58,6 +58,7 @@ def deployment(
     started = Deployment(shape, tmp_path_factory.mktemp(str(combination)))
     try:
         started.start()
+        started.run("add", 1, tags=["keep"])  # for the test that sees a result expire
         yield started
     finally:
         started.stop()
