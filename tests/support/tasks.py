@@ -79,6 +79,25 @@ def modules() -> list[str]:
     return sorted(sys.modules)
 
 
+@task(name="tests.switched", bind=True, max_retries=3, retry_backoff=0.1, retry_jitter=0)
+def switched(self: Context, path: str, number: int, seconds: float) -> int:
+    """Notes its start and its end; every tenth fails once in between."""
+    note(path, f"start {number}")
+    time.sleep(seconds)
+    if number % 10 == 1 and not self.retries:
+        raise ValueError("once")
+    note(path, f"end {number}")
+    return number
+
+
+@task(name="tests.pids", max_losses=3, **NO_RETRY)
+def pids(path: str, until: str) -> int:
+    """Notes its process, and holds on until a file is there."""
+    note(path, os.getpid())
+    _until(Path(until).exists)
+    return os.getpid()
+
+
 # Arguments.
 
 

@@ -16,11 +16,11 @@ def _at_once(seconds: float) -> str:
 
 
 def _run_through_one_slot(deployment: Deployment, ledger: Ledger, jobs: list[dict[str, Any]]) -> list[str]:
-    """The order in which these jobs start when they come due together and one slot is free."""
+    """The order in which these notes are written when they come due together and one slot is free."""
     with deployment.busy() as blockers:
         eta = _at_once(0.5)
         ids = deployment.batch(
-            [{"task": "note", "args": [str(ledger), job.pop("line")], "eta": eta, **job} for job in jobs]
+            [{**job, "task": "note", "args": [str(ledger), *job["args"]], "eta": eta} for job in jobs]
         )
         marker = deployment.submit("add", 1, eta=eta, queue="other")
         _wait_until_due(deployment, marker)
