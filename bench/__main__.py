@@ -61,8 +61,7 @@ class Bench:
             return
         with place(self._site, Wanted(store)) as gateway:
             self._idle(gateway)
-            if self._asked("submit"):
-                self._submit(gateway, drain=True)
+            self._submit(gateway, drain=True)
             for _ in self._rounds("batches"):
                 figures.batches(self._sheet, gateway, SETTLED[store])
 
@@ -77,7 +76,7 @@ class Bench:
                 plain = self._plain(pool)
                 self._sheet.add("plain Celery, jobs/s", f"celery {pool}", plain)
                 self._sheet.add("end to end / plain Celery", gateway.label, rate / plain)
-            if first and self._asked("submit"):
+            if first:
                 self._submit(gateway, drain=False)
             for _ in self._rounds("celery") if first else ():
                 figures.accepted(self._sheet, gateway, ACCEPTED)

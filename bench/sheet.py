@@ -54,6 +54,9 @@ class Row(NamedTuple):
     target: Target | None
     gateway: float | None
     others: float | None
+    #: The gateway's processor time a job, as a multiple of the bare endpoint's a request: what foreign load
+    #: disturbs least.
+    relative: float | None
 
     @property
     def goal(self) -> str:
@@ -78,15 +81,18 @@ class Sheet:
             self._spent.setdefault((figure, where), []).append(spent)
 
     def rows(self) -> Iterator[Row]:
+        bare = [each.gateway for (_, where), spent in self._spent.items() if where == "limit" for each in spent]
+        limit = median(bare) if bare else None
         for (figure, where), values in self._values.items():
             spent = self._spent.get((figure, where), [])
             target = next((t for t in TARGETS if t.figure == figure and where.startswith(t.where)), None)
             gateway = median(each.gateway for each in spent) if spent else None
             others = median(each.others for each in spent) if spent else None
-            yield Row(figure, where, median(values), values, target, gateway, others)
+            relative = gateway / limit if gateway is not None and limit else None
+            yield Row(figure, where, median(values), values, target, gateway, others, relative)
 
     def table(self) -> str:
-        head = ("figure", "where", "median", "target", "", "gateway µs/job", "others µs/job", "rounds")
+        head = ("figure", "where", "median", "target", "", "gateway µs/job", "others µs/job", "x limit µs", "rounds")
         lines = [head, *(_cells(row) for row in self.rows())]
         widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
         return "\n".join(
@@ -104,6 +110,7 @@ class Sheet:
 
 def _cells(row: Row) -> tuple[str, ...]:
     spent = ["" if each is None else f"{each:,.0f}" for each in (row.gateway, row.others)]
+    spent.append("" if row.relative is None else f"{row.relative:.2f}")
     return row.figure, row.where, shown(row.value), row.goal, row.verdict, *spent, " ".join(map(shown, row.rounds))
 
 

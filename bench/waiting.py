@@ -22,14 +22,15 @@ WAITING = 500_000
 #: Slots that claim at once; times that it is done in a round.
 SLOTS = 16
 CYCLES = 100
-QUEUE = "celery"
+#: A queue served in the order of arrival, and one of mixed priorities: its best jobs lie all over the table.
+IN_ORDER, MIXED = "celery", "mixed"
 DAY = 86_400_000
 _CHUNK = 5_000
 _CLAIMER = Claimer(owner="bench", mode=Mode.THREAD, lease=600, grace=5)
 
 
 def measure(sheet: Sheet, ground: Ground, kind: str, rounds: int) -> None:
-    """Half of the jobs are due, with mixed priorities, in the queue that is claimed from; half are delayed by a day."""
+    """Half of the jobs are delayed by a day; the others are due, in two queues that are claimed from."""
     asyncio.run(_measure(sheet, ground.database(kind), ground.database(kind), kind, rounds))
 
 
@@ -42,7 +43,8 @@ async def _measure(sheet: Sheet, empty_url: str, full_url: str, kind: str, round
         sheet.add("filling with 500,000, jobs/s", kind, WAITING / (time.perf_counter() - started))
         for _ in range(rounds):
             _compare(sheet, kind, "submit", await _submit(empty), await _submit(full))
-            _compare(sheet, kind, "claim", await _claim(empty), await _claim(full))
+            for what, queue in (("claim", IN_ORDER), ("claim, mixed priorities", MIXED)):
+                _compare(sheet, kind, what, await _claim(empty, queue), await _claim(full, queue))
     finally:
         await empty.stop()
         await full.stop()
@@ -57,13 +59,17 @@ def _compare(sheet: Sheet, kind: str, what: str, empty: float, full: float) -> N
 def _crowd() -> Iterator[list[NewJob]]:
     chance = Random(7)
     for n in range(0, WAITING, _CHUNK):
-        delay = 0 if n < WAITING // 2 else DAY
-        yield [_job(priority=chance.randrange(10), delay=delay) for _ in range(_CHUNK)]
+        if n < WAITING // 2:
+            yield [_job(delay=DAY) for _ in range(_CHUNK)]
+        elif n < WAITING * 3 // 4:
+            yield [_job() for _ in range(_CHUNK)]
+        else:
+            yield [_job(MIXED, priority=chance.randrange(10)) for _ in range(_CHUNK)]
 
 
-def _job(priority: int = 0, delay: int = 0) -> NewJob:
+def _job(queue: str = IN_ORDER, priority: int = 0, delay: int = 0) -> NewJob:
     return NewJob(
-        id=new_id(), task="bench.tasks.noop", queue=QUEUE, priority=priority, arguments="[[],{}]", max_retries=3,
+        id=new_id(), task="bench.tasks.noop", queue=queue, priority=priority, arguments="[[],{}]", max_retries=3,
         max_losses=3, soft_time_limit=None, time_limit=None, delay=delay,
     )  # fmt: skip
 
@@ -78,13 +84,13 @@ async def _submit(store: JobStore) -> float:
     return median(times)
 
 
-async def _claim(store: JobStore) -> float:
+async def _claim(store: JobStore, queue: str) -> float:
     """Milliseconds until a job for each slot is claimed and settled, the median."""
     times = []
     for _ in range(CYCLES):
-        await store.accept_many([_job() for _ in range(SLOTS)])
+        await store.accept_many([_job(queue) for _ in range(SLOTS)])
         started = time.perf_counter()
-        rows = await store.run(statements.take([[QUEUE]]), **_CLAIMER.params, q0=QUEUE, n=SLOTS)
+        rows = await store.run(statements.take([[queue]]), **_CLAIMER.params, q0=queue, n=SLOTS)
         await asyncio.gather(*(store.settle(succeed(to_attempt(row), "null", 0.0)) for row in rows))
         times.append((time.perf_counter() - started) * 1000)
     return median(times)
