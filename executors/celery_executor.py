@@ -43,6 +43,7 @@ class CeleryExecutor:
     def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]]) -> None:
         self._store = store
         self._queues = [queue for group in queues for queue in group]
+        self._level = {queue: level for level, group in enumerate(queues) for queue in group}
         self._sql = statements.ring([list(group) for group in queues])
         self._credit = dict.fromkeys(self._queues, 0)
         self._window = 1
@@ -100,12 +101,15 @@ class CeleryExecutor:
         # Two groups of workers may share queues; what is rung for one queue is taken from the credit of all.
         for queue in self._credit:
             self._credit[queue] = max(0, self._credit[queue] - len(rows))
-        self._publish(sorted(rows, key=lambda row: row[3]))
+        self._publish(rows)
 
     def _publish(self, rows: Rows) -> None:
         """A task that no live worker knows would be dropped at the worker's door: ring so that its job says so."""
-        known = self._known
-        self._doorbell.ring([Ring(job, task if task in known else UNKNOWN, queue) for job, task, queue, _ in rows])
+        known, level = self._known, self._level
+        ordered = sorted(rows, key=lambda row: (level[row[2]], row[3]))
+        self._doorbell.ring(
+            [Ring(job, task if task in known else UNKNOWN, queue, level[queue]) for job, task, queue, _ in ordered]
+        )
 
     def _not_rung(self, rings: Sequence[Ring]) -> None:
         """From the doorbell's thread: ring for these again once the broker is back."""

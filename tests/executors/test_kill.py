@@ -37,9 +37,7 @@ def _running(deployment: Deployment, ledger: Ledger, gate: Path) -> tuple[dict[s
     return job, int(pid)
 
 
-def _recovered(
-    deployment: Deployment, job: dict[str, Any], ledger: Ledger, gate: Path, since: float, what: str
-) -> None:
+def _recovered(deployment: Deployment, job: dict[str, Any], ledger: Ledger, gate: Path, since: float) -> None:
     """It runs a second time, ends, and ends once."""
     eventually(lambda: len(ledger.lines()) == 2, 20, "the second attempt has begun")
     seconds = time.monotonic() - since
