@@ -41,11 +41,15 @@ class Watch:
 
     async def _look(self) -> None:
         # First a pause: whoever waits has just written the job, or read it and seen it open.
-        while self._waiters:
-            waited = time.monotonic() - self._youngest
-            await asyncio.sleep(min(LONGEST_PAUSE, max(self._shortest_pause, waited / 10)))
+        while await self._pause():
             with contextlib.suppress(StoreUnavailable):  # the next look may find it back
                 self._tell(await self._store.final(list(self._waiters)))
+
+    async def _pause(self) -> bool:
+        """Whether somebody still waits after it."""
+        waited = time.monotonic() - self._youngest
+        await asyncio.sleep(min(LONGEST_PAUSE, max(self._shortest_pause, waited / 10)))
+        return bool(self._waiters)
 
     def _tell(self, job_ids: list[str]) -> None:
         for job_id in job_ids if self._waiters else ():
