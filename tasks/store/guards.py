@@ -13,23 +13,21 @@ CLOCK = {
     "postgresql": "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)",
 }
 
-_FINAL = "('SUCCESS', 'FAILURE', 'REVOKED')"
-
 #: Broken when a terminal row would change in anything but the expiry of its result.
-_TERMINAL_CHANGED = f"""OLD.status IN {_FINAL} AND NOT (
+_TERMINAL_CHANGED = """OLD.finished_at IS NOT NULL AND NOT (
     NEW.status = OLD.status AND NEW.attempt = OLD.attempt AND NEW.finished_at = OLD.finished_at
     AND NEW.id = OLD.id AND NEW.arguments = OLD.arguments AND NEW.result IS NULL AND NEW.result_expired = 1)"""
 
 _ATTEMPT_BROKEN = """NEW.attempt <> OLD.attempt + (CASE WHEN NEW.status = 'STARTED' AND OLD.status <> 'STARTED'
     THEN 1 ELSE 0 END)"""
 
-_COLUMNS = """job_id, at, was, status, attempt, task, queue, owner, due_at, started_at, runtime, error_code, error_type,
+_COLUMNS = """job, at, was, status, attempt, task, queue, owner, due_at, started_at, runtime, error_code, error_type,
     error_message"""
 
 
 def _moved(old: str, new: str, clock: str) -> str:
     """The event row of a transition. An attempt that ended names the owner that ended, from the old row."""
-    return f"""{new}.id, COALESCE({new}.finished_at, CASE {new}.status WHEN 'STARTED' THEN {new}.started_at END, {clock}),
+    return f"""{new}.number, COALESCE({new}.finished_at, CASE {new}.status WHEN 'STARTED' THEN {new}.started_at END, {clock}),
         {old}.status, {new}.status, {new}.attempt, {new}.task, {new}.queue, COALESCE({new}.owner, {old}.owner), {old}.due_at,
         CASE WHEN 'STARTED' IN ({old}.status, {new}.status) THEN {new}.started_at END,
         CASE {old}.status WHEN 'STARTED' THEN {new}.runtime END,
@@ -37,16 +35,16 @@ def _moved(old: str, new: str, clock: str) -> str:
 
 
 def _accepted(new: str) -> str:
-    return f"""{new}.id, {new}.created_at, NULL, {new}.status, 0, {new}.task, {new}.queue, NULL, {new}.due_at, NULL, NULL,
+    return f"""{new}.number, {new}.created_at, NULL, {new}.status, 0, {new}.task, {new}.queue, NULL, {new}.due_at, NULL, NULL,
         NULL, NULL, NULL"""
 
 
 SQLITE = (
     # AFTER, not BEFORE: RAISE undoes the statement all the same, and a BEFORE trigger doubles the cost of every update.
-    f"""CREATE TRIGGER jobs_terminal AFTER UPDATE ON jobs WHEN {_TERMINAL_CHANGED}
-        BEGIN SELECT RAISE(ABORT, 'a job that has ended cannot be changed'); END""",
-    f"""CREATE TRIGGER jobs_attempt AFTER UPDATE OF status, attempt ON jobs WHEN {_ATTEMPT_BROKEN}
-        BEGIN SELECT RAISE(ABORT, 'only a claim raises the attempt, by one'); END""",
+    # One for both guards, because a trigger costs more than its condition.
+    f"""CREATE TRIGGER jobs_guarded AFTER UPDATE ON jobs WHEN ({_TERMINAL_CHANGED}) OR ({_ATTEMPT_BROKEN}) BEGIN
+        SELECT CASE WHEN OLD.finished_at IS NULL THEN RAISE(ABORT, 'only a claim raises the attempt, by one')
+            ELSE RAISE(ABORT, 'a job that has ended cannot be changed') END; END""",
     f"""CREATE TRIGGER jobs_accepted AFTER INSERT ON jobs
         BEGIN INSERT INTO events ({_COLUMNS}) VALUES ({_accepted("NEW")}); END""",
     f"""CREATE TRIGGER jobs_moved AFTER UPDATE OF status ON jobs WHEN OLD.status <> NEW.status
@@ -68,7 +66,7 @@ POSTGRESQL = (
     # Once a statement, not once a row: a batch of a hundred settled jobs costs one call.
     f"""CREATE FUNCTION jobs_moved() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO events ({_COLUMNS}) SELECT {_moved("o", "n", CLOCK["postgresql"])}
-        FROM stale AS o JOIN fresh AS n ON n.id = o.id WHERE o.status <> n.status; RETURN NULL; END $$""",
+        FROM stale AS o JOIN fresh AS n ON n.number = o.number WHERE o.status <> n.status; RETURN NULL; END $$""",
     """CREATE TRIGGER jobs_moved AFTER UPDATE ON jobs REFERENCING OLD TABLE AS stale NEW TABLE AS fresh
         FOR EACH STATEMENT EXECUTE FUNCTION jobs_moved()""",
 )

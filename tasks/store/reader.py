@@ -23,7 +23,7 @@ from tasks.worker import Worker
 WORKER_TTL = 10_000
 
 _JOB = [jobs.c[name] for name in Job.__struct_fields__]
-_EVENT = [events.c[name] for name in Event.__struct_fields__]
+_EVENT = [events.c[name] if name in events.c else jobs.c.id.label(name) for name in Event.__struct_fields__]
 _LOG = [logs.c[name] for name in LogLine.__struct_fields__]
 #: As the partial index `jobs_delayed` has it, word for word: only then is the index used.
 _DELAYED = text("rank IS NULL AND held = 0 AND status IN ('PENDING', 'RETRY')")
@@ -89,7 +89,8 @@ class Reader:
 
     async def events(self, job_id: str, after: int = 0) -> Sequence[Event]:
         """The job's transitions in order; those with a `seq` above `after`."""
-        query = select(*_EVENT).where(events.c.job_id == job_id, events.c.seq > after).order_by(events.c.seq)
+        named = select(*_EVENT).join(jobs, jobs.c.number == events.c.job).where(jobs.c.id == job_id)
+        query = named.where(events.c.seq > after).order_by(events.c.seq)
         return [_event(row) for row in await self._fetch(query)]
 
     async def logs(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:

@@ -100,12 +100,12 @@ def take(queues: list[list[str]]) -> str:
     Parameters: owner, mode, lease, grace (milliseconds), n, and q0, q1 … for the queues in order.
     """
     branches = [
-        f"SELECT * FROM (SELECT id, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {_CLAIMABLE} ORDER BY rank, id LIMIT :n {{skip_locked}}) AS b{n}"
+        f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
+        f"AND {_CLAIMABLE} ORDER BY rank, number LIMIT :n {{skip_locked}}) AS b{n}"
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
-    best = f"SELECT id FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, id LIMIT :n"
-    return f"UPDATE jobs SET {_CLAIMED} WHERE id {{among (}}{best}{{)}} AND status IN {WAITING} RETURNING {ATTEMPT}"
+    best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
+    return f"UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}{best}{{)}} AND status IN {WAITING} RETURNING {ATTEMPT}"
 
 
 #: rows: [id]. Claims those that are due and need to pass no limit.
@@ -131,9 +131,9 @@ WHERE name IN (SELECT name FROM limits WHERE {_PASSABLE} AND {_WAITS_FOR_LIMIT} 
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
 TAKE_PASSED = f"""
-UPDATE jobs SET {_CLAIMED} WHERE id {{among (}}
-    SELECT (SELECT w.id FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q) AND w.limit_name = limits.name
-        AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}) ORDER BY w.rank, w.id LIMIT 1)
+UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
+    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q) AND w.limit_name = limits.name
+        AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}) ORDER BY w.rank, w.number LIMIT 1)
     FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {_CLAIMABLE} RETURNING {ATTEMPT}"""
 
 #: The same for one job by id, as a worker does that was rung for it.
@@ -225,7 +225,7 @@ WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
 #: Rank the delayed jobs that have come due. Returns their queues.
 STAGE = f"""
-UPDATE jobs SET rank = {_rank("due_at")} WHERE id {{among (}}SELECT id FROM jobs WHERE rank IS NULL AND held = 0
+UPDATE jobs SET rank = {_rank("due_at")} WHERE number {{among (}}SELECT number FROM jobs WHERE rank IS NULL AND held = 0
     AND status IN {WAITING} AND due_at <= {{now}} ORDER BY due_at LIMIT :n {{skip_locked}}{{)}}
     AND rank IS NULL AND held = 0 AND status IN {WAITING} AND due_at <= {{now}}
 RETURNING queue"""
@@ -233,7 +233,7 @@ RETURNING queue"""
 EXPIRE = f"""
 UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, rank = NULL, rung_at = NULL, error_code = 'expired',
     error_type = NULL, error_message = 'it had not started when it expired'
-WHERE id {{among (}}SELECT id FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
+WHERE number {{among (}}SELECT number FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
     LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id"""
 
 #: The lease was clamped to the time limit: an attempt whose lease reached it ran out of time, any other was lost.
@@ -259,7 +259,7 @@ UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_b
     error_message = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled; it did not stop by itself in time'
         WHEN {_OVERRAN} THEN 'it ran past its time limit and showed no more life'
         ELSE 'its worker was lost: no sign of life from ' || owner END
-WHERE id {{among (}}SELECT id FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
+WHERE number {{among (}}SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
     AND status = 'STARTED' AND lease_until < {{now}}
 RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"""
 
@@ -275,20 +275,20 @@ _RUNG = "RETURNING id, task, queue, rank"
 def ring(queues: list[list[str]]) -> str:
     """Mark as rung the best unrung jobs of `queues`, at most `:n0`, `:n1` … of each and `:n` in all; see `take`."""
     branches = [
-        f"SELECT * FROM (SELECT id, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {_CLAIMABLE} AND rung_at IS NULL ORDER BY rank, id LIMIT :n{n} {{skip_locked}}) AS b{n}"
+        f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
+        f"AND {_CLAIMABLE} AND rung_at IS NULL ORDER BY rank, number LIMIT :n{n} {{skip_locked}}) AS b{n}"
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
-    best = f"SELECT id FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, id LIMIT :n"
-    return f"UPDATE jobs SET rung_at = {{now}} WHERE id {{among (}}{best}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"
+    best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
+    return f"UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}{best}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"
 
 
 #: rows: [queue]. Ring for the best job of each limit that is free now and has no ring out.
 RING_LIMITED = f"""
-UPDATE jobs SET rung_at = {{now}} WHERE id {{among (}}
-    SELECT (SELECT w.id FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
+UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}
+    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
         AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
-        ORDER BY w.rank, w.id LIMIT 1)
+        ORDER BY w.rank, w.number LIMIT 1)
     FROM limits WHERE {_PASSABLE}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"""
 #: How many rings of each queue are unanswered.
 RUNG = "SELECT queue, count(*) AS number FROM jobs WHERE rung_at IS NOT NULL GROUP BY queue"
@@ -334,8 +334,8 @@ EXPIRE_RESULTS = f"""
 UPDATE jobs SET result = NULL, result_expired = 1 WHERE id > :after AND id <= :last AND status IN {FINAL}
     AND result_expired = 0 AND result IS NOT NULL AND finished_at < {{now}} - :result_age"""
 DELETE_EVENTS = f"""
-DELETE FROM events WHERE job_id IN (SELECT id FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL}
+DELETE FROM events WHERE job IN (SELECT number FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL}
     AND finished_at < {{now}} - :job_age)"""
-DELETE_LOGS = DELETE_EVENTS.replace("DELETE FROM events", "DELETE FROM logs")
+DELETE_LOGS = DELETE_EVENTS.replace("events WHERE job IN (SELECT number", "logs WHERE job_id IN (SELECT id")
 DELETE_JOBS = f"""
 DELETE FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL} AND finished_at < {{now}} - :job_age"""

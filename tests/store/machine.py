@@ -44,14 +44,14 @@ MAKES = {
     "EXPIRE": ["expire"],
     "REAP": ["reap"],
 }
-COLUMNS = [column.name for column in jobs.columns]
+COLUMNS = ["id", *(column.name for column in jobs.columns if column.name not in ("id", "number"))]
 SNAPSHOT = Query(f"SELECT {', '.join(COLUMNS)} FROM jobs")
-EVENTS = Query("SELECT job_id, was, status FROM events ORDER BY seq")
+EVENTS = Query("SELECT id, was, e.status FROM events AS e JOIN jobs ON number = job ORDER BY seq")
 
 Row = Mapping[str, Any]
 Snapshot = dict[str, Row]
 owners = st.sampled_from(["me", "you"])
-picks = st.integers(0, 3)
+picks = st.integers(0, 5)
 _terms = {"mode": "thread", "lease": LEASE, "grace": GRACE}
 
 

@@ -121,7 +121,10 @@ class Bench:
 
     async def events(self, job_id: str) -> list[tuple[str | None, str, int]]:
         """`was`, `status` and `attempt` of the job's transitions."""
-        rows = await self.sql("SELECT was, status, attempt FROM events WHERE job_id = :id ORDER BY seq", id=job_id)
+        rows = await self.sql(
+            "SELECT was, e.status, e.attempt FROM events AS e JOIN jobs ON number = job WHERE id = :id ORDER BY seq",
+            id=job_id,
+        )
         return [tuple(row) for row in rows]
 
     def idle_connections_only(self) -> bool:

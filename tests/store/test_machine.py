@@ -34,7 +34,7 @@ MUTANTS = [
     ("claim what already runs", "CLAIM", "status IN ('PENDING', 'RETRY') AND limit_name = '' AND rank IS NOT NULL",
      "status IN ('PENDING', 'RETRY', 'STARTED') AND limit_name = ''"),
     ("claim without counting", "CLAIM", "attempt = attempt + 1", "attempt = attempt"),
-    ("take the worst first", "TAKE", "ORDER BY level, rank, id", "ORDER BY level, rank DESC, id"),
+    ("take the worst first", "TAKE", "ORDER BY level, rank, number", "ORDER BY level, rank DESC, number"),
     ("take what has expired", "TAKE", "(expires_at IS NULL OR expires_at > {now})", "1 = 1"),
     ("cancel what has ended", "CANCEL", "'STARTED') RETURNING", "'STARTED', 'SUCCESS', 'FAILURE') RETURNING"),
     ("cancel without a word", "CANCEL", "COALESCE(cancel_requested_at, {now})", "cancel_requested_at"),
@@ -75,7 +75,7 @@ async def _prepare(backend: Backend, guarded: bool) -> None:
         await connection.execute(text("INSERT INTO clock VALUES (0)"))
     await backend.start()
     if not guarded:
-        drops = ["DROP TRIGGER jobs_terminal", "DROP TRIGGER jobs_attempt", "PRAGMA ignore_check_constraints = 1"]
+        drops = ["DROP TRIGGER jobs_guarded", "PRAGMA ignore_check_constraints = 1"]
         await backend.transact([Query(sql) for sql in drops])
 
 
