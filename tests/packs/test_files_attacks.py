@@ -16,7 +16,7 @@ from pypdf import PdfWriter
 
 from tasks import Cancelled, FatalError, SoftTimeLimitExceeded
 from tasks.packs import files
-from tasks.packs.files import docx_reader, pdf_reader
+from tasks.packs.files import docx_reader, pdf_reader, plain_reader
 from tests.packs.support import SAMPLES, Recorder, analyze, one_page, pdf, rezip, stream
 
 MINUTES = (SAMPLES / "minutes.docx").read_bytes()
@@ -126,6 +126,10 @@ class TestDocx:
         bomb = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY b "{"lol" * 99}">]><a>&b;</a>'
         self.check(root, rezip(MINUTES, {part: bomb.encode(encoding)}), "DOCTYPE|encoding|damaged")
 
+    def test_a_doctype_cannot_hide_behind_an_encoding(self, root: Path) -> None:
+        hidden = b'<?xml version="1.0" encoding="utf-7"?>+ADwAIQ-DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
+        self.check(root, rezip(MINUTES, {"word/document.xml": hidden}), "in an encoding that no such file uses")
+
     def test_an_entity_cannot_name_a_file(self, root: Path, outside: Path) -> None:
         bomb = f'<!DOCTYPE a [<!ENTITY b SYSTEM "file://{outside}">]><a>&b;</a>'.encode()
         self.check(root, rezip(MINUTES, {"word/document.xml": bomb}), "DOCTYPE")
@@ -178,6 +182,11 @@ class TestText:
         with pytest.raises(FatalError, match=r"'junk\.txt' is of no known kind"):
             analyze("junk.txt")
 
+    def test_two_bytes_that_happen_to_match_make_no_picture(self, root: Path) -> None:
+        (root / "junk").write_bytes(b"BM" + random.Random(5).randbytes(5000))
+        with pytest.raises(FatalError, match="'junk' is of no known kind"):
+            analyze("junk")
+
     def test_high_bytes_at_random_are_no_text(self, root: Path) -> None:
         chance = random.Random(5)
         (root / "junk.txt").write_bytes(bytes(chance.choices(range(128, 256), k=5000)))
@@ -186,7 +195,7 @@ class TestText:
 
     @pytest.mark.parametrize("piece", [".", "...!", " ", "\n \n", "a'", "-", "任", "\u0300", "x\xad"])
     def test_a_text_of_one_piece_repeated_takes_no_longer_than_its_length(self, root: Path, piece: str) -> None:
-        (root / "text").write_text(piece * (300_000 // len(piece)), "utf-8")
+        (root / "text").write_text(piece * (300_000 // len(piece)) + "x", "utf-8")
         started = time.monotonic()
         analyze("text")
         assert time.monotonic() - started < PATIENCE
@@ -211,6 +220,19 @@ def test_a_cancelled_job_stops_at_its_next_report(name: str) -> None:
     recorder.stop_after(2, Cancelled)
     with pytest.raises(Cancelled):
         files.analyze_file(recorder.context, name)
+
+
+@pytest.mark.usefixtures("samples")
+def test_a_stop_that_a_parser_turns_into_an_error_of_its_own_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+
+    def read(*_: object) -> None:
+        recorder.context.stop(SoftTimeLimitExceeded)
+        raise ValueError("what the parser made of it")
+
+    monkeypatch.setattr(plain_reader, "read", read)
+    with pytest.raises(SoftTimeLimitExceeded):
+        files.analyze_file(recorder.context, "welcome.txt")
 
 
 def _encrypted(password: str) -> bytes:

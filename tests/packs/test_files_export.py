@@ -160,6 +160,13 @@ class TestStops:
         assert len(recorder.progress) == 1
         assert found_under(large) == ["large"]
 
+    def test_an_export_that_is_cancelled_before_it_writes_makes_no_folder(self, large: Path) -> None:
+        recorder = Recorder()
+        recorder.context.stop(Cancelled)
+        with pytest.raises(Cancelled):
+            files.export_file(recorder.context, ["large"])
+        assert [path.name for path in large.iterdir()] == ["large"]
+
     def test_a_cancel_between_two_chunks_is_noticed_there(self, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         recorder = Recorder()
         written = 0

@@ -1,14 +1,15 @@
 """In which encoding a text is written, and the text.
 
-What the file says itself comes first, then UTF-8, then a guess. charset-normalizer makes the guess, with two helps:
-it takes short Chinese texts for Korean or Thai, and it cannot tell the Latin code pages apart, which differ only in
-the letters of some languages.
+What the file says itself comes first, then UTF-8, then a guess. charset-normalizer makes the guess, with two helps: it
+takes short Chinese and Japanese texts for Korean or Thai, and it cannot tell the Latin code pages apart, which differ
+only in the letters of some languages.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Collection
 
 from charset_normalizer import from_bytes
 
@@ -64,6 +65,7 @@ _BEFORE = 256
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _TELLING = re.compile(rb"[\x80-\xff\x1b]")
 _HAN_OR_KANA = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
+_KANA = frozenset(map(chr, range(0x3041, 0x30FF)))
 # The simplified characters that make up about half of any Chinese text.
 _FREQUENT = frozenset(
     "的一是了我不人在他有这个上们来到时大地为子中你说生国年着就那和要她出也得里后自以会家可下而过天去能对小多然于心学么之都"
@@ -72,6 +74,7 @@ _FREQUENT = frozenset(
     "新比才便再书部水像等体却加电主界门利海受听表德少代员许先口由死安写性马光白或住难教命花结更拉东记处让母应直字场平报关放"
     "接告入内系统件任务服务器数据库据程序网络文档编码分析户客请求结果"
 )
+_TELLING_CHARACTERS: dict[str, Collection[str]] = {"euc_jp": _KANA, "cp932": _KANA, "gb18030": _FREQUENT}
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, str]:
@@ -134,7 +137,8 @@ def _wide(data: bytes) -> str | None:
 
 def _legacy(data: bytes) -> tuple[str, str]:
     sample = _sample(data)
-    codec = "gb18030" if _is_chinese(sample) else _guess(sample)
+    codec = next((codec for codec, telling in _TELLING_CHARACTERS.items() if _is_cjk(sample, codec, telling)), None)
+    codec = codec or _guess(sample)
     if codec is None:
         raise FatalError("it is not a text in any encoding that is known here")
     return codec, _NAMES[codec]
@@ -153,15 +157,15 @@ def _sample(data: bytes) -> bytes:
     return bytes(sample[:_SAMPLE])
 
 
-def _is_chinese(sample: bytes) -> bool:
-    """Whether the sample, read as GB18030, holds the characters that Chinese texts are made of."""
+def _is_cjk(sample: bytes, codec: str, telling: Collection[str]) -> bool:
+    """Whether the sample, read so, holds the characters that texts of the language are made of."""
     try:
         # The decoder of a stream forgives a character that the sample cuts in two.
-        text = codecs.getincrementaldecoder("gb18030")().decode(sample)
+        text = codecs.getincrementaldecoder(codec)().decode(sample)
     except UnicodeDecodeError:
         return False
     found = _HAN_OR_KANA.findall(text)
-    return sum(character in _FREQUENT for character in found) >= max(1, 0.3 * len(found))
+    return sum(character in telling for character in found) >= max(1, 0.3 * len(found))
 
 
 def _guess(sample: bytes) -> str | None:

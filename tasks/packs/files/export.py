@@ -32,7 +32,13 @@ _FIRST, _LAST = 315_532_800, 4_354_819_198
 
 Paths = Annotated[list[RelativePath], Meta(min_length=1, max_length=MAX_FILES)]
 #: A plain name, not hidden, that fits any file system in UTF-8.
-Name = Annotated[str, Meta(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,55}\.zip$(?!\n)")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,55}\.zip$(?!\n)",
+        description="a plain file name that ends in .zip, at most 60 characters",
+    ),
+]
 
 
 class Export(Struct, frozen=True, kw_only=True):

@@ -53,9 +53,7 @@ def read(data: bytes, watch: Watch) -> Content:
 
 def _read(data: bytes, watch: Watch) -> Content:
     reader = PdfReader(io.BytesIO(data))
-    if reader.is_encrypted:
-        # Many a PDF is encrypted with no password, only to forbid printing.
-        reader.decrypt("")
+    # Many a PDF is encrypted without a password, only to forbid printing; pypdf opens those by itself.
     pages = len(reader.pages)
     if not pages:
         raise FatalError("it is damaged: no page can be found in it")
