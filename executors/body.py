@@ -11,7 +11,8 @@ import ctypes
 import signal
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
@@ -110,6 +111,48 @@ class ThreadSeat:
             if self._interrupted and thread is not None:
                 self._interrupted = False
                 _raise_in(thread, None)  # one that came too late must not hit the next body
+
+
+class Partner:
+    """A thread that runs bodies for another thread, which can stop waiting for one that ignores everything."""
+
+    def __init__(self) -> None:
+        self._inbox: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        threading.Thread(target=self._work, name="jobgate-body", daemon=True).start()
+
+    def start(self, call: Callable[[], T]) -> Future[T]:
+        """Run `call` there. To cancel the future is to give the partner up: find another one."""
+        body: Future[T] = Future()
+        self._inbox.put((body, call))
+        return body
+
+    def _work(self) -> None:
+        while True:
+            body, call = self._inbox.get()
+            result = call()
+            try:
+                body.set_result(result)
+            except InvalidStateError:  # given up meanwhile
+                return
+
+
+class PartnerSeat(ThreadSeat):
+    """The partner's thread; the reason LeaseLost also frees the thread that waits for it."""
+
+    def __init__(self, partner: Partner) -> None:
+        super().__init__()
+        self._partner = partner
+        self._body: Future[Any] | None = None
+
+    def start(self, call: Callable[[], T]) -> Future[T]:
+        """Run `call` there; it takes its place by `run`."""
+        self._body = body = self._partner.start(call)
+        return body
+
+    def interrupt(self, reason: type[BaseException]) -> None:
+        super().interrupt(reason)
+        if reason is LeaseLost and self._body is not None:
+            self._body.cancel()
 
 
 class MainSeat:

@@ -7,13 +7,14 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from executors import assembly
-from executors.body import AsyncSeat, MainSeat, Seat, ThreadSeat
+from executors.body import AsyncSeat, MainSeat, Partner, PartnerSeat, Seat, ThreadSeat
 from executors.control import Control
 from executors.handles import LoopClient
 from executors.heartbeat import Heartbeat
@@ -49,13 +50,18 @@ class Role(NamedTuple):
     queues: Sequence[str]
     drain_at: Callable[[], float]
     losses: Callable[[], int]
-    own_process: bool
+    pool: str
+
+    @property
+    def own_process(self) -> bool:
+        """Whether the process has one slot and may be killed to end its body."""
+        return self.pool == "prefork"
 
 
 class Carrier:
     """One per worker process, made after any fork. Its record lives on a loop of its own, which no task can block.
 
-    With `role.own_process` the process runs one body at a time in its main thread and may be killed to end that body.
+    With a process of its own a body runs in the main thread; in a pool of threads it runs beside the pool's thread.
     """
 
     def __init__(self, settings: Settings, registry: Registry, role: Role) -> None:
@@ -68,6 +74,8 @@ class Carrier:
         self._runner = Runner(registry, settings.result_max_bytes)
         self._loop = LoopThread("jobgate-record")
         self._bodies: LoopThread | None = None
+        self._mine = threading.local()
+        self._ending = False
         self._loop.call(self._start())
 
     @property
@@ -76,6 +84,8 @@ class Carrier:
 
     def carry(self, job_id: str) -> None:
         """Answer a ring; does nothing if the job is not there to be claimed."""
+        while self._ending:  # the process is about to be killed for its last body, which ended after all
+            time.sleep(LOOK)
         # In this thread, not on the loop: every change of threads costs as much as the statement itself.
         attempt = self._store.claim_outside(job_id, self._params) or self._loop.call(
             self._store.claim(job_id, self._params)
@@ -109,8 +119,8 @@ class Carrier:
         self._keeper.start()
         watch = Watch(self._store, 0.005)
         handle.bind(LoopClient(Control(self._store, self._registry, self._admission, watch, None, Mode.CELERY)))
-        pool = settings.celery_pool
-        self._heartbeat = Heartbeat(self._store, claimer, self._role.name, pool, self, self._registry)
+        role = self._role
+        self._heartbeat = Heartbeat(self._store, claimer, role.name, role.pool, self, self._registry)
         await self._heartbeat.start()
         self._upkeep = Upkeep(self._store, settings.result_expires, settings.job_retention)
         self._parent_watch = asyncio.create_task(self._watch_parent(), name="jobgate-parent-watch")
@@ -123,9 +133,25 @@ class Carrier:
         await self._store.stop()
 
     def _run(self, attempt: Attempt, context: Context) -> Step:
+        if self._role.pool == "threads":
+            return self._run_beside(attempt, context)
         seat: Seat = self._main_seat or ThreadSeat()
         self._keeper.begin(Running(attempt, context, seat.interrupt))
         return self._runner.perform(attempt, context, seat.run)
+
+    def _run_beside(self, attempt: Attempt, context: Context) -> Step:
+        """In another thread: a body that cannot be ended must not keep a thread of Celery's pool for ever."""
+        partner = getattr(self._mine, "partner", None) or Partner()
+        self._mine.partner = partner
+        seat = PartnerSeat(partner)
+        self._keeper.begin(Running(attempt, context, seat.interrupt))
+        body = seat.start(lambda: self._runner.perform(attempt, context, seat.run))
+        try:
+            return body.result()
+        except CancelledError:
+            log.warning("job %s: its body goes on although it was ended; its thread is given up", attempt.id)
+            self._mine.partner = None
+            return interrupt(attempt)
 
     def _run_async(self, attempt: Attempt, context: Context) -> Step:
         if self._bodies is None:
@@ -151,6 +177,7 @@ class Carrier:
         if self._keeper.forget(step.job_id, step.attempt) is None:
             return
         running.abandoned = True
+        self._ending = self._role.own_process
         self._last = asyncio.get_running_loop().create_task(self._settle_and_end(running, step))
 
     async def _settle_and_end(self, running: Running, step: Step) -> None:

@@ -71,7 +71,7 @@ class Worker:
         with self._making:
             if self._carrier is None:
                 slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
-                role = Role(self._name, slots, self.queues, self._draining, self._losses, self.own_processes)
+                role = Role(self._name, slots, self.queues, self._draining, self._losses, self._settings.celery_pool)
                 self._carrier = Carrier(self._settings, self._registry, role)
             return self._carrier
 
