@@ -17,7 +17,7 @@ from tasks.errors import ConfigurationError, JobgateError
 
 
 class Query(Struct, frozen=True):
-    """One statement: a text of `statements`, its parameters, and for `{rows: …}` the rows; none of them, no statement."""
+    """One statement: a text of `statements`, its parameters, and for `{rows: …}` the rows: none, no statement."""
 
     sql: str
     params: Mapping[str, Any] = {}

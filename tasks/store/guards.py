@@ -27,16 +27,18 @@ _COLUMNS = """job, at, was, status, attempt, task, queue, owner, due_at, started
 
 def _moved(old: str, new: str, clock: str) -> str:
     """The event row of a transition. An attempt that ended names the owner that ended, from the old row."""
-    return f"""{new}.number, COALESCE({new}.finished_at, CASE {new}.status WHEN 'STARTED' THEN {new}.started_at END, {clock}),
-        {old}.status, {new}.status, {new}.attempt, {new}.task, {new}.queue, COALESCE({new}.owner, {old}.owner), {old}.due_at,
+    return f"""{new}.number,
+        COALESCE({new}.finished_at, CASE {new}.status WHEN 'STARTED' THEN {new}.started_at END, {clock}),
+        {old}.status, {new}.status, {new}.attempt, {new}.task, {new}.queue, COALESCE({new}.owner, {old}.owner),
+        {old}.due_at,
         CASE WHEN 'STARTED' IN ({old}.status, {new}.status) THEN {new}.started_at END,
         CASE {old}.status WHEN 'STARTED' THEN {new}.runtime END,
         {new}.error_code, {new}.error_type, {new}.error_message"""
 
 
 def _accepted(new: str) -> str:
-    return f"""{new}.number, {new}.created_at, NULL, {new}.status, 0, {new}.task, {new}.queue, NULL, {new}.due_at, NULL, NULL,
-        NULL, NULL, NULL"""
+    return f"""{new}.number, {new}.created_at, NULL, {new}.status, 0, {new}.task, {new}.queue, NULL, {new}.due_at,
+        NULL, NULL, NULL, NULL, NULL"""
 
 
 SQLITE = (

@@ -26,8 +26,10 @@ _FRAGMENTS = {
     "{)}": "))",
 }
 
-#: A generic plan made while the table was small reads it whole for ever after; the writer only ever looks rows up.
-_WRITER_SETTINGS = "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET synchronous_commit = on"
+#: The writer only ever looks rows up, and never by a plan that was right while the table was small: what could read it
+#: whole is switched off, and then one plan is good for ever, and planning costs as much as the rest.
+_WRITER_SETTINGS = """SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
+    SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off; SET synchronous_commit = on"""
 
 #: Seconds until a statement, or a connection, counts as lost: a server that vanished from the network says nothing.
 PATIENCE = 30.0
@@ -47,7 +49,8 @@ _CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 @cache
 def _compiled(sql: str, clock: str) -> tuple[str, tuple[str, ...]]:
     """The statement with $1, $2 …, and the names of the first of them; the given rows follow, one array a column."""
-    for mark, fragment in {**_FRAGMENTS, "{now}": clock}.items():
+    # The clock in a SELECT of its own is read once a statement and not once a row.
+    for mark, fragment in {**_FRAGMENTS, "{now}": f"(SELECT {clock})"}.items():
         sql = sql.replace(mark, fragment)
     names = tuple(dict.fromkeys(PARAM.findall(ROWS.sub("", sql))))
     # Cast, because PostgreSQL settles a parameter's type where it first meets it.

@@ -37,7 +37,7 @@ _STATES = f"""CASE status WHEN 'PENDING' THEN {_WAITS} WHEN 'STARTED' THEN {_RUN
 jobs = Table(
     "jobs",
     metadata,
-    # In the order of acceptance, and within the store only: what indexes and events name a job by, at a fifth of the id.
+    # In the order of acceptance, for the store's own use: indexes and events name a job by it, a fifth of the id.
     Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
     Column("id", Text, nullable=False, unique=True),
     Column("task", Text, nullable=False),
@@ -97,8 +97,8 @@ _partial("jobs_rung", "rung_at IS NOT NULL", jobs.c.queue, jobs.c.rung_at)
 _partial("jobs_expiring", f"expires_at IS NOT NULL AND {_WAITING}", jobs.c.expires_at)
 _partial("jobs_idempotency", "idempotency_key IS NOT NULL", jobs.c.idempotency_key, unique=True)
 
-#: Every change of status (`was` to `status`; `was` is NULL at acceptance), written by triggers, so that no code path can
-#: forget one.
+#: Every change of status (`was` to `status`; `was` is NULL at acceptance), written by triggers, so that no code path
+#: can forget one.
 #: On PostgreSQL `txid` is the writing transaction: a reader that must not skip a late commit orders by (txid, seq) and
 #: stays below `pg_snapshot_xmin`. On SQLite it is 0 and `seq` is commit order.
 events = Table(

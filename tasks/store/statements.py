@@ -124,7 +124,8 @@ _WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN (SELECT 
 #: statement of its own, because only the next one sees what they have claimed.
 LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR_LIMIT} ORDER BY name {{lock}}"
 
-#: rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks them.
+#: rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks
+#: them.
 PASS = f"""
 UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}}) + interval
 WHERE name IN (SELECT name FROM limits WHERE {_PASSABLE} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
@@ -132,8 +133,9 @@ WHERE name IN (SELECT name FROM limits WHERE {_PASSABLE} AND {_WAITS_FOR_LIMIT} 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
 TAKE_PASSED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
-    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q) AND w.limit_name = limits.name
-        AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}) ORDER BY w.rank, w.number LIMIT 1)
+    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
+        AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
+        ORDER BY w.rank, w.number LIMIT 1)
     FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {_CLAIMABLE} RETURNING {ATTEMPT}"""
 
 #: The same for one job by id, as a worker does that was rung for it.
@@ -233,7 +235,8 @@ RETURNING queue"""
 EXPIRE = f"""
 UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, rank = NULL, rung_at = NULL, error_code = 'expired',
     error_type = NULL, error_message = 'it had not started when it expired'
-WHERE number {{among (}}SELECT number FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
+WHERE number {{among (}}
+    SELECT number FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
     LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id"""
 
 #: The lease was clamped to the time limit: an attempt whose lease reached it ran out of time, any other was lost.
@@ -259,7 +262,8 @@ UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_b
     error_message = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled; it did not stop by itself in time'
         WHEN {_OVERRAN} THEN 'it ran past its time limit and showed no more life'
         ELSE 'its worker was lost: no sign of life from ' || owner END
-WHERE number {{among (}}SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
+WHERE number {{among (}}
+    SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
     AND status = 'STARTED' AND lease_until < {{now}}
 RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"""
 
@@ -267,7 +271,8 @@ RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"
 OWNERS = "SELECT DISTINCT owner FROM jobs WHERE status = 'STARTED'"
 #: rows: [owner]. Let the leases of owners known to be dead run out at once; the reaper does the rest.
 ABANDON = f"""
-UPDATE jobs SET lease_until = 0 WHERE status = 'STARTED' AND owner IN (SELECT owner FROM {_table(owner="TEXT")} AS s) RETURNING id"""
+UPDATE jobs SET lease_until = 0
+WHERE status = 'STARTED' AND owner IN (SELECT owner FROM {_table(owner="TEXT")} AS s) RETURNING id"""
 
 _RUNG = "RETURNING id, task, queue, rank"
 
@@ -280,7 +285,8 @@ def ring(queues: list[list[str]]) -> str:
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
-    return f"UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}{best}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"
+    chosen = f"number {{among (}}{best}{{)}} AND rank IS NOT NULL AND rung_at IS NULL"
+    return f"UPDATE jobs SET rung_at = {{now}} WHERE {chosen} {_RUNG}"
 
 
 #: rows: [queue]. Ring for the best job of each limit that is free now and has no ring out.
@@ -320,7 +326,8 @@ SELECT id, attempt, {{now}}, level, message
 FROM {_table(id="TEXT", attempt="INTEGER", level="TEXT", message="TEXT")} AS s"""
 
 BEAT = """
-INSERT INTO workers (owner, name, host, pid, mode, pool, slots, busy, queues, tasks, version, draining, started_at, seen_at)
+INSERT INTO workers (owner, name, host, pid, mode, pool, slots, busy, queues, tasks, version, draining, started_at,
+    seen_at)
 VALUES (:owner, :name, :host, :pid, :mode, :pool, :slots, :busy, :queues, :tasks, :version, :draining, {now}, {now})
 ON CONFLICT (owner) DO UPDATE SET slots = excluded.slots, busy = excluded.busy, queues = excluded.queues,
     draining = excluded.draining, seen_at = excluded.seen_at"""

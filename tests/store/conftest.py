@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -59,8 +59,8 @@ async def other(bench: Bench, url: str) -> AsyncIterator[JobStore]:
 
 
 @pytest.fixture(scope="module")
-def template_copies(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def template_copies(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
     """Makes the URL of one more fresh SQLite file."""
     folder = tmp_path_factory.mktemp("copies")
     names = iter(range(1_000_000))
-    yield lambda: f"sqlite:///{shutil.copy(sqlite_template, folder / f'{next(names)}.db')}"
+    return lambda: f"sqlite:///{shutil.copy(sqlite_template, folder / f'{next(names)}.db')}"

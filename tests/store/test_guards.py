@@ -26,7 +26,7 @@ CHANGES = [
 async def test_a_job_that_has_ended_cannot_be_changed(bench: Bench, state: State, change: str) -> None:
     job = await bench.in_state(state)
     before = await bench.row(job.id)
-    with pytest.raises(IntegrityError, match="a job that has ended cannot be changed|only a claim raises the attempt"):
+    with pytest.raises(IntegrityError, match=r"a job that has ended cannot be changed|only a claim raises the attempt"):
         await bench.sql(f"UPDATE jobs SET {change} WHERE id = :id", id=job.id)
     assert await bench.row(job.id) == before
 
