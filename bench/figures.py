@@ -62,18 +62,20 @@ def idle(sheet: Sheet, place: Place, seconds: float) -> None:
 
 
 def scrapes(sheet: Sheet, place: Place, queues: list[str]) -> None:
-    """/metrics after a job of every task in every queue, and again with nothing new."""
+    """/metrics after a job of every task in every queue.
+
+    The gateway counts new events once a second by itself, and a scrape counts what is left: so first one that finds
+    all counted, then one with nothing new, then one that has everything to count.
+    """
     names = [task["name"] for task in place.get("/api/v1/tasks")["tasks"] if task["name"].startswith("crowd.")]
-    after = place.record.last_id()
-    jobs = [{"task": name, "queue": queue} for name in names for queue in queues]
-    place.post(BATCH_PATH, {"jobs": jobs})
-    place.record.await_end(after, len(jobs), PATIENCE)
     where = f"{len(names)} tasks x {len(queues)} queues · {place.label.rpartition(' ')[2]}"
-    page = b""
-    for figure in ("/metrics, all series new, ms", "/metrics, nothing new, ms"):
-        before, started = place.spent(), time.perf_counter()
-        page = place.call("GET", "/metrics")
-        sheet.add(figure, where, (time.perf_counter() - started) * 1000, place.spent(before).per(1))
+    jobs = [{"task": name, "queue": queue} for name in names for queue in queues]
+    _run_crowd(place, jobs)
+    time.sleep(2.5)
+    _scrape(sheet, place, "/metrics, all series new, ms", where)
+    page = _scrape(sheet, place, "/metrics, nothing new, ms", where)
+    _run_crowd(place, jobs)
+    _scrape(sheet, place, "/metrics, 3,000 events to count, ms", where)
     sheet.add("/metrics, KiB", where, len(page) / 1024)
 
 
@@ -82,6 +84,19 @@ def run_batches(place: Place, jobs: int) -> float:
     after = place.record.last_id()
     taken = _batches(place, jobs)
     return jobs / (place.record.await_end(after, jobs, PATIENCE) - taken.began)
+
+
+def _run_crowd(place: Place, jobs: list[dict[str, str]]) -> None:
+    after = place.record.last_id()
+    place.post(BATCH_PATH, {"jobs": jobs})
+    place.record.await_end(after, len(jobs), PATIENCE)
+
+
+def _scrape(sheet: Sheet, place: Place, figure: str, where: str) -> bytes:
+    before, started = place.spent(), time.perf_counter()
+    page = place.call("GET", "/metrics")
+    sheet.add(figure, where, (time.perf_counter() - started) * 1000, place.spent(before).per(1))
+    return page
 
 
 def _batches(place: Place, jobs: int) -> Taken:
