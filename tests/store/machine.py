@@ -68,14 +68,18 @@ class Machine(RuleBasedStateMachine):
         self.rows: Snapshot = {}
         tables = ("jobs", "events")
         self._run([*(Query(f"DELETE FROM {table}") for table in tables), self._clock()])
-        # A few to begin with, so that no rule is idle for long.
+        # A few to begin with, one of them ended, so that no rule is idle for long.
         for fields in (
+            {},
             {},
             {"expires_in": 4_000, "max_losses": 0},
             {"time_limit": 6.0, "priority": 6},
             {"delay": 3_000},
         ):
             self._apply("ACCEPT", rows=[new_row(new_job(**fields), "thread")])
+        first = min(self.rows)
+        self._apply("CLAIM", rows=[[first]], owner="me", **_terms)
+        self._apply("SETTLE", rows=[[first, 1, "me", State.SUCCESS, 0, "1", 0.1, 0, None, None, None, None]])
 
     @rule(
         queue=st.sampled_from(QUEUES),
