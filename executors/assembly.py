@@ -93,7 +93,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[None]:
     found = load_tasks(settings)
     async with opened(settings) as store:
         upkeep = Upkeep(store, settings.result_expires, settings.job_retention)
-        relay = _relay(settings, store, Admission(found, settings.defaults)) if settings.use_celery else None
+        relay = _relay(settings, store, found, Admission(found, settings.defaults)) if settings.use_celery else None
         upkeep.start()
         if relay is not None:
             await relay.start()
@@ -114,7 +114,7 @@ async def declare_limits(store: JobStore, found: Registry) -> None:
 
 def _executor(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Executor:
     if settings.mode is Mode.CELERY:
-        return _relay(settings, store, admission)
+        return _relay(settings, store, found, admission)
     mine = claimer(settings, Mode.THREAD)
     runner = Runner(found, settings.result_max_bytes)
     threads = ThreadExecutor(store, runner, mine, settings.threads, queue_order(settings, admission))
@@ -122,8 +122,9 @@ def _executor(settings: Settings, store: JobStore, found: Registry, admission: A
     return threads
 
 
-def _relay(settings: Settings, store: JobStore, admission: Admission) -> Executor:
+def _relay(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Executor:
     # By name, so that a gateway in thread mode never loads the wire to a broker.
     module = importlib.import_module("executors.celery_executor")
-    relay: Executor = module.CeleryExecutor(store, settings.broker_url, queue_order(settings, admission))
+    limited = any(task.limit_name for task in found)
+    relay: Executor = module.CeleryExecutor(store, settings.broker_url, queue_order(settings, admission), limited)
     return relay

@@ -29,6 +29,7 @@ BROKER_PAUSE = 0.5
 LIMITED_PAUSE = 0.1
 #: A ring unanswered for so many seconds while a slot is idle has been lost.
 LOST_AFTER = 2.0
+LOST_PAUSE = 0.5
 #: The window grows up to this many times twice the live slots while workers empty it between two looks.
 MAX_WINDOW = 32
 
@@ -40,8 +41,9 @@ class CeleryExecutor:
     #: Workers settle, not the relay; each of them logs what it was refused.
     superseded = 0
 
-    def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]]) -> None:
+    def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]], limited: bool) -> None:
         self._store = store
+        self._limited = limited
         self._queues = [queue for group in queues for queue in group]
         self._level = {queue: level for level, group in enumerate(queues) for queue in group}
         self._sql = statements.ring([list(group) for group in queues])
@@ -49,7 +51,7 @@ class CeleryExecutor:
         self._window = 1
         self._workers: Sequence[Worker] = []
         self._known: set[str] = set()
-        self._workers_at = self._broker_at = self._limited_at = 0.0
+        self._workers_at = self._broker_at = self._limited_at = self._lost_at = 0.0
         self._backlog = True
         self._doorbell = Doorbell(broker_url, self._not_rung)
         self._again = False
@@ -135,7 +137,7 @@ class CeleryExecutor:
             self._credit = dict.fromkeys(self._queues, 0)
             return False
         rung = await self._store.rung()
-        await self._ring_again(rung)
+        await self._ring_again(rung, now)
         self._grant(rung)
         self._backlog = await self._store.has_unrung(self._queues)
         if self._backlog and any(self._credit.values()):
@@ -155,12 +157,12 @@ class CeleryExecutor:
             self._doorbell.ring([])
         return self._doorbell.error is None
 
-    async def _ring_again(self, rung: dict[str, int]) -> None:
+    async def _ring_again(self, rung: dict[str, int], now: float) -> None:
         """Rings that failed, and old ones while a slot that could answer them is idle, count as lost."""
-        idle = any(worker.busy < worker.slots for worker in self._workers)
-        age = 0.0 if self._again else LOST_AFTER
+        idle = now - self._lost_at >= LOST_PAUSE and any(worker.busy < worker.slots for worker in self._workers)
         if rung and (self._again or idle):
-            self._again = False
+            age = 0.0 if self._again else LOST_AFTER
+            self._again, self._lost_at = False, now
             await self._store.run(statements.RERING, age=round(age * 1000))
 
     def _grant(self, rung: dict[str, int]) -> None:
@@ -181,7 +183,7 @@ class CeleryExecutor:
 
     async def _ring_limited(self, now: float) -> None:
         served: Iterable[str] = {name for worker in self._workers for name in worker.queues}
-        if served and now - self._limited_at >= LIMITED_PAUSE:
+        if self._limited and served and now - self._limited_at >= LIMITED_PAUSE:
             self._limited_at = now
             rows = await self._store.run(statements.RING_LIMITED, rows=[[queue] for queue in served])
             if rows:

@@ -50,6 +50,9 @@ class Backend(Protocol):
     async def transact(self, program: Sequence[Query]) -> list[Rows]:
         """Run all statements in one transaction; the rows that each returned."""
 
+    async def fetch(self, query: Query) -> Rows:
+        """A small read, by key or by index: what it returned. Raises StoreUnavailable."""
+
     def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
         """The same for a thread outside the loop, which has nothing better to do than to wait."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tasks.errors import StoreUnavailable
 from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns
@@ -64,53 +64,55 @@ def _arrays(cells: list[tuple[str, str]], offset: int) -> str:
     return f"(SELECT * FROM unnest({arrays}) AS given({named}))"
 
 
-class PostgresBackend:
-    """The writer keeps one pooled connection and talks to its driver; a lost one is replaced at the next write."""
+class Line:
+    """A pooled connection kept for one purpose, talked to by its driver; a lost one is replaced at the next use."""
 
-    def __init__(self, url: URL, clock: str) -> None:
-        self.engine = create_async_engine(
-            url.set(drivername="postgresql+asyncpg"),
-            pool_size=5,
-            max_overflow=5,
-            connect_args={"timeout": PATIENCE, "command_timeout": PATIENCE},
-        )
+    def __init__(self, engine: AsyncEngine, clock: str, settings: str) -> None:
+        self._engine = engine
         self._clock = clock
+        self._settings = settings
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
         self._turn = asyncio.Lock()
 
-    async def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        await self._open()
-
     async def transact(self, program: Sequence[Query]) -> list[Rows]:
+        """Run all statements in one transaction. Raises Refused or StoreUnavailable."""
         async with self._turn:
-            return await self._transact_in_turn(program)
-
-    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
-        return asyncio.run_coroutine_threadsafe(self.transact(program), self._loop).result()
-
-    async def _transact_in_turn(self, program: Sequence[Query]) -> list[Rows]:
-        for _ in range(5):
-            try:
-                return await self._transact(program)
-            except _CLASHED:
-                continue
-            except _REFUSED as error:
-                raise Refused(str(error)) from error
-            except _DOWN as error:
-                await self._drop()
-                raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from error
+            for _ in range(5):
+                try:
+                    return await self._transact(program)
+                except _CLASHED:
+                    continue
+                except _REFUSED as error:
+                    raise Refused(str(error)) from error
+                except _DOWN as error:
+                    await self.drop()
+                    raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from error
         raise StoreUnavailable("the store is too busy: other transactions kept getting in the way")
 
-    async def stop(self) -> None:
+    async def open(self) -> None:
+        await self.drop()
+        try:
+            self._connection = await self._engine.connect()
+            pooled = await self._connection.get_raw_connection()
+            self._driver = pooled.driver_connection
+            await self._driver.execute(self._settings)
+        except (DBAPIError, *_DOWN) as error:
+            raise StoreUnavailable(f"the store cannot be reached: {error}") from error
+
+    async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
-        await self.engine.dispose()
+
+    async def drop(self) -> None:
+        connection, self._connection, self._driver = self._connection, None, None
+        if connection is not None:
+            await connection.invalidate()
+            await connection.close()
 
     async def _transact(self, program: Sequence[Query]) -> list[Rows]:
         if self._driver is None or self._driver.is_closed():
-            await self._open()
+            await self.open()
         if len(program) == 1:  # a single statement is its own transaction: two round trips fewer
             return [await self._run(program[0])]
         async with self._driver.transaction():
@@ -123,21 +125,38 @@ class PostgresBackend:
         arrays = zip(*query.rows, strict=True) if query.rows is not None else ()
         return [tuple(row) for row in await self._driver.fetch(sql, *(query.params[n] for n in names), *arrays)]
 
-    async def _open(self) -> None:
-        await self._drop()
-        try:
-            self._connection = await self.engine.connect()
-            pooled = await self._connection.get_raw_connection()
-            self._driver = pooled.driver_connection
-            await self._driver.execute(_WRITER_SETTINGS)
-        except (DBAPIError, *_DOWN) as error:
-            raise StoreUnavailable(f"the store cannot be reached: {error}") from error
 
-    async def _drop(self) -> None:
-        connection, self._connection, self._driver = self._connection, None, None
-        if connection is not None:
-            await connection.invalidate()
-            await connection.close()
+class PostgresBackend:
+    """One line for writing and one for looking up, beside the engine's pool for everything else that is read."""
+
+    def __init__(self, url: URL, clock: str) -> None:
+        self.engine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=5,
+            max_overflow=5,
+            connect_args={"timeout": PATIENCE, "command_timeout": PATIENCE},
+        )
+        self._writer = Line(self.engine, clock, _WRITER_SETTINGS)
+        self._reader = Line(self.engine, clock, _WRITER_SETTINGS)
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._writer.open()
+        await self._reader.open()
+
+    async def transact(self, program: Sequence[Query]) -> list[Rows]:
+        return await self._writer.transact(program)
+
+    async def fetch(self, query: Query) -> Rows:
+        return (await self._reader.transact([query]))[0]
+
+    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
+        return asyncio.run_coroutine_threadsafe(self.transact(program), self._loop).result()
+
+    async def stop(self) -> None:
+        await self._writer.close()
+        await self._reader.close()
+        await self.engine.dispose()
 
 
 def make(url: URL, clock: str = CLOCK["postgresql"], **_: Any) -> PostgresBackend:

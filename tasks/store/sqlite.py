@@ -87,6 +87,7 @@ class SqliteBackend:
             event.listen(engine, "connect", lambda connection, _: _prepare(connection, pragmas))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobgate-sqlite")
         self._connection: PoolProxiedConnection | None = None
+        self._reader: PoolProxiedConnection | None = None
         self._turn = Lock()
 
     async def start(self) -> None:
@@ -94,6 +95,16 @@ class SqliteBackend:
 
     async def transact(self, program: Sequence[Query]) -> list[Rows]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, program)
+
+    async def fetch(self, query: Query) -> Rows:
+        # On the loop itself: a look-up by key takes less than changing to another thread and back would.
+        assert self._reader is not None, "the backend has not been started"
+        connection: Any = self._reader.driver_connection
+        try:
+            now = connection.execute(self._clock).fetchone()[0] if "{now}" in query.sql else 0
+            return _run(connection, query, now)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read now: {error}") from error
 
     def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
         return self._transact(program)
@@ -105,11 +116,13 @@ class SqliteBackend:
 
     def _open(self) -> None:
         self._connection = self._writer_engine.raw_connection()
+        self._reader = self._writer_engine.raw_connection()
         self._inode = self._path.stat().st_ino
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        for connection in (self._reader, self._connection):
+            if connection is not None:
+                connection.close()
         self._writer_engine.dispose()
 
     def _transact(self, program: Sequence[Query]) -> list[Rows]:

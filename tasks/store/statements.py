@@ -301,11 +301,22 @@ RUNG = "SELECT queue, count(*) AS number FROM jobs WHERE rung_at IS NOT NULL GRO
 #: Take back the rings older than `:age` milliseconds.
 RERING = "UPDATE jobs SET rung_at = NULL WHERE rung_at IS NOT NULL AND rung_at < {now} - :age RETURNING id"
 
-#: Whether one of these queues has a due job that must pass no limit, by one index probe a queue.
-HAS_READY = "SELECT 1 FROM jobs WHERE queue IN :queues AND limit_name = '' AND rank IS NOT NULL LIMIT 1"
+_READY = f"""
+SELECT 1 FROM {_table(queue="TEXT")} AS q WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.queue = q.queue
+    AND limit_name = '' AND rank IS NOT NULL{{unrung}}) LIMIT 1"""
+#: rows: [queue]. Whether one of these has a due job that must pass no limit, by one index probe a queue.
+HAS_READY = _READY.replace("{unrung}", "")
+#: The same, of those that nobody has been rung for; the few that are rung stand first.
+HAS_UNRUNG = _READY.replace("{unrung}", " AND rung_at IS NULL")
 
-#: Whether one of these queues has a due job that nobody has been rung for; the few that are rung stand first.
-HAS_UNRUNG = HAS_READY.replace("rank IS NOT NULL", "rank IS NOT NULL AND rung_at IS NULL")
+#: Milliseconds until the next delayed job is due; NULL when none is delayed.
+NEXT_DUE = f"""
+SELECT min(due_at) - {{now}} FROM jobs WHERE rank IS NULL AND held = 0 AND status IN {WAITING}"""
+
+GET = f"SELECT {JOB} FROM jobs WHERE id = :id"
+#: rows: [id]. Those of them that have not ended.
+STILL_OPEN = f"""
+SELECT jobs.id FROM {_table(id="TEXT")} AS s JOIN jobs ON jobs.id = s.id WHERE jobs.finished_at IS NULL"""
 
 #: The queues that have due jobs, one index probe each.
 READY_QUEUES = """

@@ -33,8 +33,7 @@ class JobStore(Reader):
     """One per process, used from one event loop."""
 
     def __init__(self, backend: Backend, mode: Mode) -> None:
-        super().__init__(backend.engine)
-        self._backend = backend
+        super().__init__(backend)
         self._mode = mode
         self.writer = Writer(backend)
         self.tallies = Tallies(backend.engine)

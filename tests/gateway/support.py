@@ -46,6 +46,7 @@ class Hand:
     """The executor of these tests."""
 
     mode = Mode.THREAD
+    superseded = 0
     capabilities = Capabilities(stop_running_sync="interrupt", stop_running_async="cooperative", hard_limit="interrupt")
 
     def __init__(self, store: JobStore) -> None:
