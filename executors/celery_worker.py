@@ -31,6 +31,9 @@ from tasks.store.backend import load_backend, parse_url
 
 log = logging.getLogger("jobgate.worker")
 
+#: Seconds between two looks of the parent whether a child has died.
+CHILDREN_LOOK = 0.25
+
 
 class Worker:
     """What the worker's processes share: settings, tasks, and the moment at which they must give up what they hold."""
@@ -108,9 +111,12 @@ class Worker:
             print(f"jobgate: {error.detail}", file=sys.stderr, flush=True)
             raise SystemExit(2) from error
 
-    def _ready(self, **_: Any) -> None:
+    def _ready(self, sender: Any = None, **_: Any) -> None:
         if not self.own_processes:
             self.carrier()
+        elif sender.hub is not None:
+            # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.
+            sender.hub.call_repeatedly(CHILDREN_LOOK, sender.pool.maintain_pool)
         print(f"Jobgate worker {self._name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
               f"{len(self._registry)} tasks, queues {', '.join(self.queues)}", flush=True)  # fmt: skip
 
