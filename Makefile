@@ -9,6 +9,9 @@ BIN := .venv/bin
 CODE := gateway executors metrics tasks $(wildcard bench) deploy
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+# Lanes of tests: most of the suite waits for processes that it started, so two fit on two cores.
+LANES ?= 2
+
 # Run this as `$(call install,LOCK)`: makes .venv where there is none, and installs the lock only when it is not
 # the one installed last: a copy of that one lies in .venv.
 define install
@@ -43,7 +46,7 @@ stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctr
 
 test: ## run the whole suite; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(LANES) --dist loadgroup $(ARGS)
 
 check: ## format, lint, types, imports, sizes: all of them, then the verdict
 	$(call install,requirements-dev.txt)

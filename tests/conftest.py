@@ -67,3 +67,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def pytest_configure() -> None:
     # Whoever ends the tests ends their servers too: a plain SIGTERM would leave them behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a deployment, or else a file, runs in one lane: its servers are started once."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        deployed = callspec.params.get("deployment") if callspec is not None else None
+        item.add_marker(pytest.mark.xdist_group(str(deployed) if deployed is not None else item.path.name))
