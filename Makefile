@@ -44,7 +44,7 @@ stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctr
 	$(call install,requirements.txt)
 	@exec $(BIN)/python deploy/stack.py
 
-test: ## run the whole suite; ARGS="-k cancel -x" goes to pytest
+test: ## run the whole suite in two lanes; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)
 	@exec $(BIN)/python -m pytest -n $(LANES) --dist loadgroup $(ARGS)
 
