@@ -74,7 +74,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
         await declare_limits(store, found)
         executor = _executor(settings, store, found, admission)
         watch = Watch(store, _WATCH[settings.mode])
-        control = Control(store, found, admission, watch, executor, settings.mode)
+        control = Control(store, found, admission, watch, executor, settings.cancel_grace)
         upkeep = Upkeep(store, settings.result_expires, settings.job_retention)
         handle.bind(handles.LoopClient(control))
         await executor.start()

@@ -29,7 +29,7 @@ from executors.watch import Watch
 from tasks import handle
 from tasks.admission import Admission
 from tasks.context import Context
-from tasks.errors import JobgateError, LeaseLost, StoreUnavailable
+from tasks.errors import JobgateError, LeaseLost
 from tasks.job import Attempt, Mode, Submission
 from tasks.registry import Registry
 from tasks.step import Step, interrupt
@@ -118,7 +118,9 @@ class Carrier:
         self._keeper = Keeper(self._store, claimer, self._give_up)
         self._keeper.start()
         watch = Watch(self._store, 0.005)
-        handle.bind(LoopClient(Control(self._store, self._registry, self._admission, watch, None, Mode.CELERY)))
+        grace = settings.cancel_grace
+        control = Control(self._store, self._registry, self._admission, watch, None, grace)
+        handle.bind(LoopClient(control))
         role = self._role
         self._heartbeat = Heartbeat(self._store, claimer, role.name, role.pool, self, self._registry)
         await self._heartbeat.start()
@@ -182,11 +184,14 @@ class Carrier:
 
     async def _settle_and_end(self, running: Running, step: Step) -> None:
         """Write the outcome, then end the body: with its process where it has one, else by an exception."""
-        await self._settling.settle(step)
-        if self._role.own_process:
-            await self._heartbeat.stop()
-            os.kill(os.getpid(), signal.SIGKILL)
-        running.interrupt(LeaseLost)
+        try:
+            await self._settling.settle(step)
+            if self._role.own_process:
+                await self._heartbeat.stop()
+        finally:
+            if self._role.own_process:
+                os.kill(os.getpid(), signal.SIGKILL)
+            running.interrupt(LeaseLost)
 
     async def _watch_parent(self) -> None:
         seen = 0
@@ -194,7 +199,7 @@ class Carrier:
             await asyncio.sleep(LOOK)
             losses = self._role.losses()
             if losses != seen:
-                with contextlib.suppress(StoreUnavailable):
+                with contextlib.suppress(JobgateError):
                     await self._upkeep.reap()
                     seen = losses
             drain_at = self._role.drain_at()

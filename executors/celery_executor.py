@@ -44,6 +44,7 @@ class CeleryExecutor:
     def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]], limited: bool) -> None:
         self._store = store
         self._limited = limited
+        self._limited_pause = LIMITED_PAUSE
         self._queues = [queue for group in queues for queue in group]
         self._level = {queue: level for level, group in enumerate(queues) for queue in group}
         self._sql = statements.ring([list(group) for group in queues])
@@ -128,6 +129,8 @@ class CeleryExecutor:
                     self._wake.set()
             except JobgateError as error:
                 log.warning("the relay waits for the store: %s", error)
+            except Exception:  # without this loop nobody is rung for
+                log.exception("the relay stumbled; it goes on")
 
     async def _look(self) -> bool:
         """One look at workers, rings and backlog; whether the next should follow soon."""
@@ -183,8 +186,10 @@ class CeleryExecutor:
 
     async def _ring_limited(self, now: float) -> None:
         served: Iterable[str] = {name for worker in self._workers for name in worker.queues}
-        if self._limited and served and now - self._limited_at >= LIMITED_PAUSE:
+        if self._limited and served and now - self._limited_at >= self._limited_pause:
             self._limited_at = now
             rows = await self._store.run(statements.RING_LIMITED, rows=[[queue] for queue in served])
+            # While there is something to ring for, the next look is soon: it bounds how fast a limit can be.
+            self._limited_pause = BUSY_PAUSE if rows else LIMITED_PAUSE
             if rows:
                 self._publish(rows)

@@ -41,7 +41,9 @@ class Connection:
         store = await open_store(settings.database_url, settings.mode, synchronous=settings.sqlite_synchronous)
         found = assembly.load_tasks(settings)
         watch = Watch(store, 0.005)
-        handle.bind(LoopClient(Control(store, found, Admission(found, settings.defaults), watch, None, settings.mode)))
+        admission = Admission(found, settings.defaults)
+        control = Control(store, found, admission, watch, None, settings.cancel_grace)
+        handle.bind(LoopClient(control))
         return store
 
 

@@ -13,7 +13,7 @@ from tasks.admission import Admission
 from tasks.errors import IdempotencyMismatch, InvalidSubmission, JobNotFound, StateConflict, Unsupported
 from tasks.job import Event, Filter, Job, LogLine, Mode, NewJob, State, Submission
 from tasks.registry import Registry
-from tasks.store.store import JobStore
+from tasks.store.store import CANCEL_GRACE, JobStore
 from tasks.worker import Worker
 
 
@@ -25,7 +25,7 @@ class Cancellation(Struct, frozen=True, kw_only=True):
 
 
 class Control:
-    """Submit, read, wait for and steer jobs."""
+    """Submit, read, wait for and steer jobs. A running job has `grace` seconds to stop when it is cancelled."""
 
     def __init__(
         self,
@@ -34,14 +34,15 @@ class Control:
         admission: Admission,
         watch: Watch,
         executor: Executor | None,
-        mode: Mode,
+        grace: float = CANCEL_GRACE / 1000,
     ) -> None:
         self.store = store
         self.registry = registry
-        self.mode = mode
+        self.mode = store.mode
         self._admission = admission
         self._watch = watch
         self._executor = executor
+        self._grace = round(grace * 1000)
 
     @property
     def queues(self) -> Collection[str]:
@@ -123,7 +124,7 @@ class Control:
 
     async def cancel(self, job_id: str) -> Cancellation:
         """Stop a job. Waiting: it will never start. Running: it is told to stop. Ended: StateConflict."""
-        job = await self.store.cancel(job_id)
+        job = await self.store.cancel(job_id, self._grace)
         if job is None:
             ended = await self.read(job_id)
             raise StateConflict(f"job {job_id} has already ended in {ended.status}; nothing to cancel")

@@ -7,6 +7,10 @@ import secrets
 import socket
 from pathlib import Path
 
+#: Dead, but not yet waited for by its parent.
+ZOMBIE = "zombie"
+UNKNOWN_BOOT = "unknown"
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -26,9 +30,22 @@ def is_dead(owner: str) -> bool:
     False for what cannot be told: other hosts, other boots, other containers with a boot id of their own.
     """
     parts = owner.split("/")
-    if len(parts) != 5 or parts[:2] != [host(), _boot()] or not parts[2].isdigit():
+    if len(parts) != 5 or UNKNOWN_BOOT in parts or parts[:2] != [host(), _boot()] or not parts[2].isdigit():
         return False
-    return _start_of(int(parts[2])) != parts[3]
+    return _has_gone(int(parts[2]), parts[3])
+
+
+def _has_gone(pid: int, start: str) -> bool:
+    now = _start_of(pid)
+    if now is not None:
+        return now == ZOMBIE or start not in {"0", now}
+    try:  # /proc may be hidden or missing; then only a number that nobody has is certain
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _boot() -> str:
@@ -36,13 +53,13 @@ def _boot() -> str:
     try:
         return f"{_BOOT.read_text().strip()[:8]}-{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
-        return "unknown"
+        return UNKNOWN_BOOT
 
 
 def _start_of(pid: int) -> str | None:
-    """The process's start in clock ticks since boot (proc(5), field 22); None if it is gone or a zombie."""
+    """The process's start in clock ticks since boot (proc(5), field 22), or ZOMBIE; None where it cannot be read."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else fields[19]
+    return ZOMBIE if fields[0] in "ZX" else fields[19]

@@ -15,7 +15,7 @@ from executors.runner import overran
 from tasks.context import Context
 from tasks.errors import Cancelled, LeaseLost, SoftTimeLimitExceeded, StoreUnavailable
 from tasks.job import Attempt
-from tasks.step import Step, stop
+from tasks.step import Step, interrupt, stop
 from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.keeper")
@@ -47,6 +47,9 @@ class Claimer(Struct, frozen=True, kw_only=True):
         }
 
 
+_RANK: dict[Reason, int] = {SoftTimeLimitExceeded: 0, Cancelled: 1, LeaseLost: 2}
+
+
 def _not_yet(reason: Reason) -> None:
     """Interrupts a body that no thread has taken up: its context says so, and it will not start."""
 
@@ -54,7 +57,7 @@ def _not_yet(reason: Reason) -> None:
 class Running:
     """One attempt under way. `interrupt` raises a reason inside its body; `abandoned`: nobody waits for it any more."""
 
-    __slots__ = ("abandoned", "attempt", "context", "interrupt", "renewed_at", "started_at", "stopped_at")
+    __slots__ = ("abandoned", "attempt", "context", "interrupt", "reason", "renewed_at", "started_at", "stopped_at")
 
     def __init__(self, attempt: Attempt, context: Context, interrupt: Callable[[Reason], None] = _not_yet) -> None:
         self.attempt = attempt
@@ -63,14 +66,17 @@ class Running:
         self.abandoned = False
         self.started_at = self.renewed_at = time.monotonic()
         self.stopped_at: float | None = None
+        self.reason: Reason | None = None
 
     def stop(self, reason: Reason) -> None:
-        """Tell the task, once; a cancel and a lost lease outrank the soft limit."""
-        if self.stopped_at is None or reason is not SoftTimeLimitExceeded:
-            if reason is not SoftTimeLimitExceeded and self.stopped_at is None:
-                self.stopped_at = time.monotonic()
-            self.context.stop(reason)
-            self.interrupt(reason)
+        """Tell the task, once a reason; a cancel outranks the soft limit, and a lost lease both."""
+        if self.reason is not None and _RANK[reason] <= _RANK[self.reason]:
+            return
+        self.reason = reason
+        if reason is not SoftTimeLimitExceeded and self.stopped_at is None:
+            self.stopped_at = time.monotonic()
+        self.context.stop(reason)
+        self.interrupt(reason)
 
 
 class Keeper:
@@ -137,13 +143,16 @@ class Keeper:
                 await self._poll_cancels(now)
             except StoreUnavailable as error:
                 log.warning("leases cannot be renewed now: %s", error)
+            except Exception:  # without this loop no lease is renewed and no limit is kept
+                log.exception("the keeper stumbled; it goes on")
 
     def _check(self, running: Running, now: float) -> None:
         attempt, age = running.attempt, now - running.started_at
         if attempt.time_limit is not None and age >= attempt.time_limit:
             self._give_up(running, overran(attempt))
         elif running.stopped_at is not None and now - running.stopped_at >= self._claimer.grace:
-            self._give_up(running, stop(attempt, age))
+            # A lost lease is nobody's wish: if the job is still ours after all, it goes back to wait.
+            self._give_up(running, interrupt(attempt) if running.reason is LeaseLost else stop(attempt, age))
         elif now - running.renewed_at > self._claimer.lease:
             running.stop(LeaseLost)
         elif attempt.soft_time_limit is not None and age >= attempt.soft_time_limit:

@@ -40,7 +40,7 @@ class Reports:
         progress, self._progress = self._progress, {}
         lines, self._lines = self._lines, deque(maxlen=KEPT_LINES)
         try:
-            await self._store.report(self._owner, [(*key, json) for key, json in progress.items()], list(lines))
+            await self._store.report(self._owner, [(*key, json) for key, json in progress.copy().items()], list(lines))
         except JobgateError as error:
             log.warning("progress and log lines are kept back: %s", error)
             self._progress = progress | self._progress
@@ -50,7 +50,7 @@ class Reports:
         """Whether something of this attempt has not been written: flush before it is settled."""
         if not self._progress and not self._lines:
             return False
-        return (job_id, attempt) in self._progress or any(line[:2] == (job_id, attempt) for line in self._lines)
+        return (job_id, attempt) in self._progress or any(line[:2] == (job_id, attempt) for line in self._lines.copy())
 
     def _take(self, job_id: str, attempt: int, kind: str, *words: str) -> None:
         if kind == "progress":

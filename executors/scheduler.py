@@ -14,7 +14,7 @@ import uvloop
 
 from executors import assembly
 from executors.settings import Settings
-from tasks.errors import ConfigurationError
+from tasks.errors import ConfigurationError, StoreUnavailable
 
 
 def main() -> int:
@@ -24,6 +24,10 @@ def main() -> int:
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         return 2
+    except StoreUnavailable as error:
+        # Its first line: some drivers go on with the statement and advice.
+        print(f"jobgate: {error.detail.splitlines()[0]}", file=sys.stderr)
+        return 1
     return 0
 
 

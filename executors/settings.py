@@ -18,7 +18,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
 Seconds = Annotated[float, Meta(gt=0, le=315_360_000)]
 
-#: Celery's own default for the name of its queue is served last; tasks' queues are added at start.
+#: The tasks that come with the product.
 _PACKS = ("tasks.packs.files", "tasks.packs.demo")
 
 
@@ -34,13 +34,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     task_modules: tuple[str, ...] = _PACKS
     files_root: str = "var/files"
     api_keys: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    metrics_public: bool = False
     queues: str = ""
     threads: Count = 32
     celery_concurrency: Count = 4
     celery_pool: Literal["prefork", "threads", "solo"] = "prefork"
     soft_time_limit: Seconds = 300.0
     time_limit: Seconds = 600.0
-    result_expires: Seconds = 86_400.0
+    result_expires: Seconds = 3600.0
     job_retention: Seconds = 7 * 86_400.0
     result_max_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 1 << 20
     lease: Annotated[float, Meta(ge=1, le=3600)] = 10.0
@@ -54,9 +56,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         _refuse_unknown(environ)
         given = {name: _value(name, environ[variable]) for name, variable in VARIABLES.items() if environ.get(variable)}
         try:
-            return msgspec.convert(given, cls, strict=False)
+            settings = msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:
             raise _explain(error, given) from None
+        _check_broker(settings.broker_url)
+        return settings
 
     @property
     def mode(self) -> Mode:
@@ -87,6 +91,8 @@ VARIABLES = {
     "task_modules": "TASK_MODULES",
     "files_root": "FILES_ROOT",
     "api_keys": "JOBGATE_API_KEYS",
+    "allowed_hosts": "JOBGATE_ALLOWED_HOSTS",
+    "metrics_public": "JOBGATE_METRICS_PUBLIC",
     "queues": "JOBGATE_QUEUES",
     "threads": "JOBGATE_THREADS",
     "celery_concurrency": "CELERY_CONCURRENCY",
@@ -101,7 +107,9 @@ VARIABLES = {
     "drain_timeout": "JOBGATE_DRAIN_TIMEOUT",
     "log_level": "LOG_LEVEL",
 }
-_LISTS = {"task_modules", "api_keys"}
+_LISTS = {"task_modules", "api_keys", "allowed_hosts"}
+_SWITCHES = {"use_celery", "metrics_public"}
+_BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -109,7 +117,7 @@ _FALSE = {"0", "false", "no", "off"}
 def _value(name: str, text: str) -> Any:
     if name in _LISTS:
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if name == "use_celery":
+    if name in _SWITCHES:
         return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
     return text
 
@@ -120,6 +128,14 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if variable.startswith("JOBGATE_") and variable not in known:
             ours = ", ".join(sorted(name for name in known if name.startswith("JOBGATE_")))
             raise ConfigurationError(f"{variable} is not a setting; those that are: {ours}")
+
+
+def _check_broker(url: str) -> None:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _BROKERS:
+        takes = ", ".join(f"{name}://" for name in _BROKERS)
+        # Only what stands before :// is shown: the rest may hold a password.
+        raise ConfigurationError(f"CELERY_BROKER_URL takes a URL that begins with {takes}; got {scheme[:20]!r}")
 
 
 def _explain(error: msgspec.ValidationError, given: Mapping[str, Any]) -> ConfigurationError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Sequence
 from threading import Thread
@@ -26,9 +27,13 @@ from tasks.store.backend import Query, Rows
 from tasks.store.store import JobStore
 from tasks.store.writer import to_attempt
 
+log = logging.getLogger("jobgate.threads")
+
 #: Seconds after which idle slots look by themselves: for jobs whose limit is free again, and as the safety net for a
 #: job that another process accepted.
 POLL = 0.25
+#: The same while jobs wait for a limit; it bounds how late one of them may start.
+LIMITED_POLL = 0.02
 
 
 class ThreadExecutor:
@@ -89,7 +94,8 @@ class ThreadExecutor:
 
     async def stop(self, grace: float) -> None:
         self._open = False
-        self._poller.cancel()
+        await self._poller
+        await self._store.run("SELECT 1")  # behind any claim that is under way: what it brings is given back
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._keeper.idle(), grace)
         for running in self._keeper.all():
@@ -117,20 +123,28 @@ class ThreadExecutor:
     def wanted(self, accepting: bool) -> Query | None:
         if not self._open or self._free == 0 or not (accepting or self._backlog):
             return None
-        self._asked = self._free
+        self._asked = self._reserve()
         names = {f"q{n}": queue for n, queue in enumerate(self.queues)}
-        return Query(self._take, {**self._claimer.params, **names, "n": self._free})
+        return Query(self._take, {**self._claimer.params, **names, "n": self._asked})
 
     def taken(self, rows: Rows | None) -> None:
         self._backlog = rows is None or len(rows) == self._asked
-        self._begin_all(rows or ())
+        self._begin_all(rows or [], self._asked)
 
-    def _begin_all(self, rows: Rows | tuple[()]) -> None:
+    def _reserve(self) -> int:
+        """Every free slot, for a claim that is about to be made: nobody else may claim for them meanwhile."""
+        reserved, self._free = self._free, 0
+        return reserved
+
+    def _begin_all(self, rows: Rows, reserved: int) -> None:
+        self._free += reserved - len(rows)
         self._inbox.put([running for row in rows if (running := self._begin(to_attempt(row))) is not None])
 
     def _begin(self, attempt: Attempt) -> Running | None:
         """Start an async body, or make the work of a slot's thread."""
-        self._free -= 1
+        if not self._open:
+            self._settling.settle_soon(interrupt(attempt))
+            return None
         context = Context(attempt, self._reports.reporter(attempt))
         if not self._runner.is_async(attempt):
             running = Running(attempt, context)
@@ -149,8 +163,8 @@ class ThreadExecutor:
 
     def _work(self) -> None:
         """One slot's thread, until it is told to end or its body was given up."""
-        seat = ThreadSeat()
         while (running := self._inbox.get()) is not None:
+            seat = ThreadSeat()  # one a job: what comes too late for one must not hit the next
             running.interrupt = seat.interrupt
             self._deliver(self._runner.perform(running.attempt, running.context, seat.run))
             if running.abandoned:
@@ -186,16 +200,29 @@ class ThreadExecutor:
         self._settling.settle_soon(step)
 
     async def _poll(self) -> None:
-        while True:
-            await asyncio.sleep(POLL)
-            if self._free:
-                with contextlib.suppress(StoreUnavailable):
-                    if self._limited:
-                        await self._take_limited()
-                    self._backlog = self._backlog or await self._store.has_ready(self.queues)
-                    if self._backlog:
-                        self._store.writer.nudge()
+        limited = False
+        while self._open:
+            await asyncio.sleep(LIMITED_POLL if limited else POLL)
+            try:
+                limited = self._limited and await self._take_limited()
+                self._backlog = self._backlog or await self._store.has_ready(self.queues)
+            except StoreUnavailable as error:
+                log.warning("idle slots cannot look for jobs now: %s", error)
+            except Exception:  # without this loop, jobs whose wake-up was lost would wait for ever
+                log.exception("the look for jobs failed; it goes on")
+            if self._free and self._backlog:
+                self._store.writer.nudge()
 
-    async def _take_limited(self) -> None:
-        """Claim for the limits that are free now; see `statements.PASS`."""
-        self._begin_all(await self._store.take_limited(self.queues, self._free, self._claimer.params))
+    async def _take_limited(self) -> bool:
+        """Claim for the limits that are free now, until none is; whether there was any. See `statements.PASS`."""
+        found = False
+        while self._open and (reserved := self._reserve()):
+            rows: Rows = []
+            try:
+                rows = await self._store.take_limited(self.queues, reserved, self._claimer.params)
+            finally:
+                self._begin_all(rows, reserved)
+            if not rows:
+                break
+            found = True
+        return found

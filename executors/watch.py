@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 
-from tasks.errors import StoreUnavailable
+from tasks.errors import JobgateError
 from tasks.store.store import JobStore
 
 #: The look-out's pause is a tenth of how long its youngest waiter has waited, within these bounds in seconds:
@@ -42,7 +42,7 @@ class Watch:
     async def _look(self) -> None:
         # First a pause: whoever waits has just written the job, or read it and seen it open.
         while await self._pause():
-            with contextlib.suppress(StoreUnavailable):  # the next look may find it back
+            with contextlib.suppress(JobgateError):  # the next look may find it back
                 self._tell(await self._store.final(list(self._waiters)))
 
     async def _pause(self) -> bool:

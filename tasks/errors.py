@@ -105,6 +105,8 @@ class Retry(JobgateError):
 
     def __init__(self, detail: str | None = None, countdown: float | None = None) -> None:
         super().__init__(detail)
+        if countdown is not None and not 0 <= countdown <= 315_360_000:
+            raise ValueError(f"countdown takes seconds from 0 to ten years; got {countdown!r}")
         self.countdown = countdown
 
 

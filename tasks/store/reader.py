@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Executable, Row, literal_column, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.errors import StoreUnavailable
 from tasks.job import Event, Filter, Job, LogLine, State
@@ -110,7 +110,7 @@ class Reader:
         try:
             async with self.engine.connect() as connection:
                 return (await connection.execute(query)).fetchall()
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"the store cannot be read now: {type(error).__name__}") from error
 
     def _conditions(self, wanted: Filter) -> Sequence[ColumnElement[bool]]:

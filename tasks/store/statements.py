@@ -28,6 +28,9 @@ def kind(parameter: str) -> str:
     return PARAMETERS.get(parameter.rstrip("0123456789"), "TEXT")
 
 
+#: Milliseconds that a look may come late and the limit still makes up for: so a rate is kept and not merely approached.
+LIMIT_SLACK = 50
+
 WAITING = "('PENDING', 'RETRY')"
 FINAL = "('SUCCESS', 'FAILURE', 'REVOKED')"
 
@@ -127,7 +130,7 @@ LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR
 #: rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks
 #: them.
 PASS = f"""
-UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}}) + interval
+UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}} - {LIMIT_SLACK}) + interval
 WHERE name IN (SELECT name FROM limits WHERE {_PASSABLE} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
@@ -141,7 +144,7 @@ UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
 #: The same for one job by id, as a worker does that was rung for it.
 LOCK_LIMIT = "SELECT name FROM limits WHERE name = (SELECT limit_name FROM jobs WHERE id = :id) {lock}"
 PASS_ONE = f"""
-UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}}) + interval
+UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}} - {LIMIT_SLACK}) + interval
 WHERE {_PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {_CLAIMABLE})"""
 CLAIM_PASSED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {_CLAIMABLE}

@@ -27,6 +27,8 @@ from tasks.worker import Worker
 
 #: The revision this release works with; a test holds it against Alembic's scripts.
 HEAD = "0001"
+#: Milliseconds that a running job has to stop, if the caller names none.
+CANCEL_GRACE = 10_000
 
 
 class JobStore(Reader):
@@ -34,7 +36,7 @@ class JobStore(Reader):
 
     def __init__(self, backend: Backend, mode: Mode) -> None:
         super().__init__(backend)
-        self._mode = mode
+        self.mode = mode
         self.writer = Writer(backend)
         self.tallies = Tallies(backend.engine)
 
@@ -83,15 +85,15 @@ class JobStore(Reader):
 
     async def accept(self, job: NewJob) -> int:
         """Write the job down; the moment of acceptance, after the commit."""
-        return await self.writer.accept([job], self._mode)
+        return await self.writer.accept([job], self.mode)
 
     async def accept_many(self, jobs: Sequence[NewJob]) -> int:
         """All of them in one transaction."""
-        return await self.writer.accept(jobs, self._mode)
+        return await self.writer.accept(jobs, self.mode)
 
     async def accept_once(self, job: NewJob) -> int | None:
         """Like `accept`, or None if the id or the idempotency key is taken."""
-        return await self.writer.accept_once(job, self._mode)
+        return await self.writer.accept_once(job, self.mode)
 
     async def claim(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
         """Start an attempt of this job; None if it is not waiting, not due, or its limit lets nobody pass now.
@@ -136,7 +138,7 @@ class JobStore(Reader):
         rows = await self.writer.run(Query(statements.RENEW, params, rows=[list(attempt) for attempt in attempts]))
         return {job_id: cancelled_at is not None for job_id, cancelled_at in rows}
 
-    async def cancel(self, job_id: str, grace: int = 10_000) -> Job | None:
+    async def cancel(self, job_id: str, grace: int = CANCEL_GRACE) -> Job | None:
         """Revoke a waiting job, or ask a running one to stop within `grace` ms; None if it has ended or is unknown."""
         return await self._one(statements.CANCEL, id=job_id, grace=grace)
 

@@ -195,9 +195,11 @@ class Writer:
             return
         try:
             results = await self._backend.transact(program)
-        except JobgateError as error:
+        except Exception as error:
             for taker, _ in asked:
                 taker.taken(None)
+            if not isinstance(error, JobgateError):
+                raise
             await self._again(batch, error, bool(asked))
             return
         own = len(program) - len(asked)

@@ -91,7 +91,7 @@ class Hand:
 
 def make_control(store: JobStore, hand: Hand) -> Control:
     admission = Admission(REGISTRY, Defaults(queues=("high",)))
-    return Control(store, REGISTRY, admission, Watch(store, 0.01), hand, Mode.THREAD)
+    return Control(store, REGISTRY, admission, Watch(store, 0.01), hand)
 
 
 def make_gateway(control: Any, **options: Any) -> Gateway:
