@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from executors.control import Control
-from gateway.auth import is_loopback
+from gateway.auth import Keys, is_loopback
+from tasks.errors import ConfigurationError
 from tasks.store.store import JobStore
 from tests.gateway.conftest import opened
 from tests.gateway.support import make_gateway
@@ -35,6 +36,43 @@ async def test_a_key_opens_every_door(control: Control, key: str) -> None:
         headers = {"authorization": f"Bearer {key}"}
         assert (await client.post("/api/v1/jobs", json=READ, headers=headers)).status_code == 202
         assert (await client.get("/metrics", headers=headers)).status_code == 200
+
+
+async def test_the_same_idempotency_key_of_two_callers_is_two_jobs(control: Control) -> None:
+    gateway = make_gateway(control, api_keys=("shop:alpha", "ops:beta", "gamma", "delta", "shop:alpha-new"))
+    ids = {}
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=gateway), base_url="http://jobs.example"
+    ) as client:
+        for key in ("alpha", "beta", "gamma", "delta", "alpha-new"):
+            headers = {"authorization": f"Bearer {key}", "idempotency-key": "order-4711"}
+            answers = [await client.post("/api/v1/jobs", json=READ, headers=headers) for _ in range(2)]
+            assert [answer.status_code for answer in answers] == ([200, 200] if key == "alpha-new" else [202, 200])
+            (ids[key],) = {answer.json()["id"] for answer in answers}
+    assert len(set(ids.values())) == 4
+    # A caller who changes keys stays the same caller.
+    assert ids["alpha-new"] == ids["alpha"]
+
+
+async def test_another_callers_job_is_not_named_in_a_refusal(control: Control) -> None:
+    async with client_of(control, api_keys=("shop:alpha", "ops:beta")) as client:
+        for key, body in (("alpha", READ), ("beta", {**READ, "priority": 1})):
+            headers = {"authorization": f"Bearer {key}", "idempotency-key": "order-4711"}
+            assert (await client.post("/api/v1/jobs", json=body, headers=headers)).status_code == 202
+
+
+def test_keys_have_names() -> None:
+    keys = Keys(("shop:alpha", "beta", ":gamma", "ops:de:lta"))
+    names = [keys.check({b"authorization": f"Bearer {key}".encode()}) for key in ("alpha", "beta", "gamma", "de:lta")]
+    assert [names[0], names[3]] == ["shop", "ops"]
+    assert names[1] != names[2]
+    assert all(name.startswith("key-") and len(name) == 12 for name in names[1:3])
+
+
+@pytest.mark.parametrize("key", ["shop:", ":", "shop: ", ""])
+def test_an_empty_key_is_refused(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="JOBGATE_API_KEYS takes name:key"):
+        Keys(("ops:beta", key))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from executors.heartbeat import VERSION
 from gateway.openapi import describe, encoded
 from gateway.operation import Operation
 from gateway.problems import PROBLEMS
@@ -19,6 +21,10 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def test_the_committed_description_is_the_codes_own() -> None:
     assert (DOCS / "openapi.json").read_bytes() == encoded(describe(OPERATIONS)), "run `make openapi`"
+
+
+def test_the_version_is_the_packages_own() -> None:
+    assert tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 def test_every_operation_has_a_name_of_its_own() -> None:

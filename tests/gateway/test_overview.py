@@ -11,6 +11,7 @@ from executors.base import Health
 from executors.control import Control
 from gateway.app import Gateway
 from gateway.ops import LINKS
+from tasks.errors import StoreUnavailable
 from tasks.worker import Worker
 from tests.gateway.support import Broken, Hand, make_gateway
 
@@ -95,6 +96,19 @@ async def test_without_its_store_it_is_alive_and_not_ready(client: httpx2.AsyncC
         answer = await client.request(method, url, json=READ if method == "POST" else None)
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store-unavailable"), url
         assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_drivers_words_are_for_the_log(
+    client: httpx2.AsyncClient, control: Control, hand: Hand, caplog: pytest.LogCaptureFixture
+) -> None:
+    hand.well = Health(ok=False, detail="the broker is away: ConnectionError: 111 connecting to broker.inside:6379")
+    assert (await get(client, "/readyz?verbose"))["checks"][1]["detail"] == "the broker is away"
+    words = 'the store cannot be reached: user "jobgate" at db.inside [SQL: SELECT 1]'
+    control.store = Broken(StoreUnavailable(words))  # type: ignore[assignment]  # it breaks while the server runs
+    ready, read = [await client.get(url) for url in ("/readyz?verbose", "/api/v1/jobs")]
+    assert ready.json()["detail"] == "store: it cannot be reached"
+    assert "does not answer now" in read.json()["detail"]
+    assert caplog.text.count(words) == 2
 
 
 async def test_what_nobody_foresaw_is_a_500_without_a_trace(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from gateway import connection
@@ -136,7 +137,7 @@ async def test_who_leaves_in_the_middle_leaves_no_trace(server: Server, gateway:
 
 
 @contextlib.asynccontextmanager
-async def process(tmp_path: Path, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(tmp_path: Path, module: str = "gateway", **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
     ours = {
         "PATH": os.environ["PATH"],
         "PORT": "0",
@@ -145,7 +146,7 @@ async def process(tmp_path: Path, **environ: str) -> AsyncIterator[asyncio.subpr
         "JOBGATE_QUEUES": "celery,low,high",
     }
     pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-m", "gateway"]
+    command = [sys.executable, "-m", module]
     started = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=ours | environ, stdout=pipe, stderr=pipe)
     try:
         yield started
@@ -175,6 +176,10 @@ async def test_it_says_where_it_serves_and_ends_when_told(tmp_path: Path, sig: i
         ({"HOST": "jobs.example"}, "set JOBGATE_API_KEYS"),
         ({"PORT": "eighty"}, "PORT='eighty' is wrong"),
         ({"JOBGATE_API_KEY": "x"}, "JOBGATE_API_KEY is not a setting"),
+        ({"JOBGATE_API_KEYS": "shop:"}, "JOBGATE_API_KEYS takes name:key"),
+        ({"JOBGATE_METRICS_PUBLIC": "perhaps"}, "JOBGATE_METRICS_PUBLIC='perhaps' is wrong"),
+        ({"CELERY_BROKER_URL": "http://u:secret@broker"}, "CELERY_BROKER_URL takes a URL that begins with redis://"),
+        ({"CELERY_BROKER_URL": "broker:6379"}, "CELERY_BROKER_URL takes"),
         ({"TASK_MODULES": "no.such.module"}, "no.such.module"),
         ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL"),
     ],
@@ -184,7 +189,31 @@ async def test_a_wrong_setting_is_one_clear_line(tmp_path: Path, environ: dict[s
         out, err = await gateway.communicate()
         assert (gateway.returncode, out) == (2, b"")
         assert words in err.decode()
+        assert "secret" not in err.decode()
         assert err.decode().count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["gateway", "executors.scheduler"])
+async def test_a_store_that_is_away_is_one_clear_line(tmp_path: Path, module: str) -> None:
+    url = "postgresql://jobgate:secret@127.0.0.1:9/jobs"
+    async with process(tmp_path, module, DATABASE_URL=url) as started, asyncio.timeout(60):
+        out, err = await started.communicate()
+        assert (started.returncode, out) == (1, b"")
+        assert err.decode().startswith("jobgate: the store cannot be reached")
+        assert (err.decode().count("\n"), "secret" in err.decode()) == (1, False)
+
+
+async def test_hosts_and_open_metrics_are_settings(tmp_path: Path) -> None:
+    environ = {"JOBGATE_ALLOWED_HOSTS": "jobs.example, other.example", "JOBGATE_METRICS_PUBLIC": "yes"}
+    async with process(tmp_path, **environ) as started, asyncio.timeout(60):
+        assert started.stdout is not None
+        base = (await started.stdout.readline()).decode().split()[2]
+        async with httpx2.AsyncClient(base_url=base) as client:
+            found = [
+                (await client.get("/", headers={"host": host})).status_code for host in ("other.example", "x.example")
+            ]
+            assert found == [200, 421]
+            assert (await client.get("/metrics", headers={"host": "x.example"})).status_code == 200
 
 
 async def test_a_taken_port_is_one_clear_line(tmp_path: Path, server: Server) -> None:

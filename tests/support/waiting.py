@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
+
+import anyio
 
 T = TypeVar("T")
 
@@ -21,3 +23,11 @@ def eventually(look: Callable[[], T], within: float = 15.0, what: str = "") -> T
             return found
         assert time.monotonic() < deadline, f"not within {within:g} s: {what or look}; last seen: {found!r}"
         time.sleep(PAUSE)
+
+
+async def eventually_async(look: Callable[[], Awaitable[object]], within: float = 15.0) -> None:
+    """Return once `look` answers something true; an AssertionError after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not await look():
+        assert time.monotonic() < deadline, f"not within {within:g} s: {look}"
+        await anyio.sleep(PAUSE)

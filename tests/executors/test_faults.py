@@ -1,0 +1,138 @@
+"""Faults that a review found, each as it was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from executors import identity
+from executors.keeper import Claimer, Keeper, Running
+from executors.runner import Runner
+from executors.thread_executor import ThreadExecutor
+from tasks import task
+from tasks.admission import Admission, Defaults
+from tasks.context import Context
+from tasks.errors import LeaseLost, Retry, StoreUnavailable
+from tasks.job import Attempt, Filter, Mode, State, Submission
+from tasks.registry import Registry
+from tasks.step import Step
+from tasks.store.store import JobStore, open_store
+from tests.support.waiting import eventually_async
+
+SLOTS = 4
+QUEUE = "celery"
+
+
+@task(name="faults.plain")
+def plain() -> None:
+    """A job without a limit."""
+
+
+@task(name="faults.limited", rate_limit="200/s")
+def limited() -> None:
+    """A job that must pass a limit."""
+
+
+REGISTRY = Registry([plain, limited])
+CLAIMER = Claimer(owner="tests/faults", mode="thread", lease=10.0, grace=1.0)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[JobStore]:
+    store = await open_store(f"sqlite:///{tmp_path}/jobs.db", Mode.THREAD)
+    await store.set_limit("faults.limited", limited.rate, None)
+    yield store
+    await store.stop()
+
+
+async def accept(store: JobStore, name: str, number: int) -> None:
+    admission = Admission(REGISTRY, Defaults())
+    await store.accept_many([admission.admit(Submission(task=name)) for _ in range(number)])
+
+
+async def all_ended(store: JobStore) -> bool:
+    return not await store.list(Filter(status=("PENDING", "STARTED", "RETRY")), 1)
+
+
+async def test_limited_and_plain_jobs_together_never_claim_more_than_the_slots(store: JobStore) -> None:
+    executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
+    await accept(store, "faults.limited", 40)
+    await executor.start()
+    most = 0
+    for _ in range(20):
+        await accept(store, "faults.plain", 50)
+        most = max(most, executor.busy, len(await store.list(Filter(status=("STARTED",)), 200)))
+    await eventually_async(lambda: all_ended(store), within=20)
+    await executor.stop(1.0)
+    assert 0 < most <= SLOTS
+    assert executor.busy == 0, "every reserved slot came back"
+
+
+async def test_a_stop_while_jobs_are_being_claimed_leaves_none_behind(store: JobStore) -> None:
+    for _ in range(5):
+        executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
+        await executor.start()
+        await accept(store, "faults.plain", 200)
+        await executor.stop(0.0)
+        store.writer.takers.remove(executor)
+        assert not await store.list(Filter(status=("STARTED",)), 1), "given back, not left to the reaper"
+        assert not [job for job in await store.list(Filter(), 200) if job.losses], "and no budget is used"
+
+
+async def test_an_attempt_that_lost_its_lease_goes_back_to_wait_and_is_not_called_cancelled() -> None:
+    class Away:
+        """A store that does not answer."""
+
+        async def renew(self, *_: object) -> None:
+            raise StoreUnavailable
+
+        async def cancelled(self, _: str) -> list[str]:
+            raise StoreUnavailable
+
+    steps: list[Step] = []
+    told: list[type[BaseException]] = []
+    short = Claimer(owner="tests/faults", mode="thread", lease=0.1, grace=0.1)
+    keeper = Keeper(Away(), short, lambda running, step: steps.append(step))  # type: ignore[arg-type]  # the seam
+    attempt = Attempt("id", "faults.plain", QUEUE, 0, "[[],{}]", 1, 0, 0, 3, 3, None, None, 0, "tests/faults")
+    keeper.start()
+    keeper.begin(Running(attempt, Context(attempt), told.append))
+
+    async def given_up() -> bool:
+        return bool(steps)
+
+    await eventually_async(given_up, within=5)
+    await keeper.stop()
+    assert told == [LeaseLost], "told once"
+    assert (steps[0].name, steps[0].target) == ("interrupt", State.PENDING)
+
+
+def test_a_living_process_is_never_called_dead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not identity.is_dead(identity.make_owner())
+    hidden = identity.make_owner()
+    monkeypatch.setattr(identity, "_start_of", lambda pid: None)  # a /proc that cannot be read
+    assert not identity.is_dead(hidden)
+    gone = hidden.split("/")
+    gone[2] = str(_unused_pid())
+    assert identity.is_dead("/".join(gone))
+    monkeypatch.setattr(identity, "_BOOT", tmp_path / "none")
+    assert not identity.is_dead(identity.make_owner())
+
+
+def _unused_pid() -> int:
+    for pid in range(4_000_000, 4_000_100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return pid
+        except OSError:
+            continue
+    raise AssertionError("no free process number")
+
+
+@pytest.mark.parametrize("countdown", [-1.0, float("inf"), float("nan")])
+def test_a_retry_with_an_impossible_countdown_fails_where_it_is_made(countdown: float) -> None:
+    with pytest.raises(ValueError, match="countdown takes seconds"):
+        Retry(countdown=countdown)
