@@ -11,9 +11,10 @@ from starlette.routing import Router, compile_path
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from executors.control import Control
+from executors.heartbeat import VERSION
 from gateway.auth import Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
-from gateway.openapi import describe, encoded, product_version, with_names
+from gateway.openapi import describe, encoded, with_names
 from gateway.operation import Operation
 from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
@@ -51,7 +52,7 @@ class Gateway:
         self.description = encoded(with_names(describe(OPERATIONS), tasks, control.queues))
         engine = control.store.engine
         self.tallies = control.store.tallies
-        build = Build(version=product_version(), executor=control.mode, database=engine.dialect.name)
+        build = Build(version=VERSION, executor=control.mode, database=engine.dialect.name)
         self.exposition = Exposition(control.store, build, self.tallies, control.stale)
         self._keys = Keys(options.api_keys)
         self._neighbours = Neighbours(options.allowed_hosts)
@@ -80,15 +81,16 @@ class Gateway:
         method, path = call.scope["method"], call.path
         _refuse_ambiguity(call)
         if path not in self._open_paths:
-            self._admit(method, call.headers)
+            call.caller = self._admit(method, call.headers)
         resource = self._fixed.get(path) or self._match(call, path)
         return await resource.endpoint(method)(call)
 
-    def _admit(self, method: str, headers: dict[bytes, bytes]) -> None:
+    def _admit(self, method: str, headers: dict[bytes, bytes]) -> str:
+        """The caller's name, or Refusal."""
         if self._keys:
-            self._keys.check(headers)
-        else:
-            self._neighbours.check(method, headers)
+            return self._keys.check(headers)
+        self._neighbours.check(method, headers)
+        return ""
 
     def _match(self, call: Call, path: str) -> Resource:
         for pattern, resource in self._patterns:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 
 from gateway.problems import Refusal
+from tasks.errors import ConfigurationError
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -19,21 +20,22 @@ class Keys:
     """API keys, kept as digests only. Each is given as `name:key` or `key`."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        secrets = [key.partition(":")[2] or key for key in keys]
-        self._digests = [sha256(secret.encode()).digest() for secret in secrets]
+        self._known = [_named_digest(key) for key in keys]
 
     def __bool__(self) -> bool:
-        return bool(self._digests)
+        return bool(self._known)
 
-    def check(self, headers: dict[bytes, bytes]) -> None:
-        """Raise Refusal unless the request carries one of the keys."""
+    def check(self, headers: dict[bytes, bytes]) -> str:
+        """The name of the key that the request carries, or Refusal. Two keys of one name are one caller."""
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             raise Refusal("unauthorized", "send the header Authorization: Bearer <key>", [], _CHALLENGE)
         digest = sha256(token.strip()).digest()
         # Every key is compared, so that the time taken tells nothing about which one came near.
-        if sum(hmac.compare_digest(digest, known) for known in self._digests) == 0:
+        names = [name for name, known in self._known if hmac.compare_digest(digest, known)]
+        if not names:
             raise Refusal("unauthorized", "this API key is not one of JOBGATE_API_KEYS", [], _WRONG_KEY)
+        return names[0]
 
 
 class Neighbours:
@@ -61,6 +63,16 @@ class Neighbours:
             )
         if len(self._known) < 64:
             self._known.add(host)
+
+
+def _named_digest(key: str) -> tuple[str, bytes]:
+    name, colon, secret = (part.strip() for part in key.partition(":"))
+    if not colon:
+        name, secret = "", name
+    if not secret:
+        raise ConfigurationError(f"JOBGATE_API_KEYS takes name:key,… or key,…; the key of {name!r} is empty")
+    digest = sha256(secret.encode()).digest()
+    return name or f"key-{digest.hex()[:8]}", digest
 
 
 def is_loopback(host: str) -> bool:

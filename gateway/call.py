@@ -22,7 +22,7 @@ _CLOSE = [(b"connection", b"close")]
 class Call:
     """Reads the request no further than the endpoint asks for."""
 
-    __slots__ = ("control", "gateway", "headers", "params", "path", "receive", "scope")
+    __slots__ = ("caller", "control", "gateway", "headers", "params", "path", "receive", "scope")
 
     def __init__(self, gateway: Gateway, scope: Scope, receive: Receive) -> None:
         self.gateway = gateway
@@ -31,6 +31,8 @@ class Call:
         self.receive = receive
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        #: The name of the caller's API key; empty where there are no keys.
+        self.caller = ""
         #: What stands in the places that the address leaves open.
         self.params: dict[str, str] = {}
 

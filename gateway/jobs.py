@@ -53,7 +53,8 @@ async def submit(call: Call) -> Reply:
     wish = intake.submission(await call.json(call.gateway.options.max_body))
     key = idempotency_key(call.headers)
     if key is not None:
-        job, fresh = await call.control.submit_once(wish, key, fingerprint(wish))
+        # Each caller has keys of its own: nobody is shown the job of somebody else who counts in the same way.
+        job, fresh = await call.control.submit_once(wish, f"{call.caller}:{key}", fingerprint(wish))
         if not fresh:
             return await _waited(call, job, 200, [(b"idempotency-replayed", b"true")])
     else:

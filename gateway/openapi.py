@@ -8,11 +8,11 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
 
+from executors.heartbeat import VERSION
 from gateway.operation import Operation
 from gateway.problems import PROBLEMS, Problem
 from gateway.query import MAX_WAIT
@@ -59,7 +59,7 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of, components)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Jobgate", "version": product_version(), "summary": "Durable background jobs over HTTP"},
+        "info": {"title": "Jobgate", "version": VERSION, "summary": "Durable background jobs over HTTP"},
         "servers": [{"url": "/"}],
         "security": [{}, {"key": []}],
         "paths": paths,
@@ -180,13 +180,6 @@ def _described(words: str) -> dict[str, Any]:
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     """msgspec titles each schema with its own name, which says nothing new."""
     return {name: value for name, value in schema.items() if name != "title"}
-
-
-def product_version() -> str:
-    try:
-        return version("jobgate")
-    except PackageNotFoundError:  # run from its folder, not installed
-        return "0.1.0"
 
 
 if __name__ == "__main__":
