@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -10,6 +11,8 @@ from msgspec import Struct
 
 from gateway.reply import Headers, Reply
 from tasks import errors
+
+log = logging.getLogger("jobgate.gateway")
 
 MEDIA_TYPE = b"application/problem+json"
 
@@ -44,6 +47,8 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "too-many-streams": (503, "Too many streams are open"),
     "not-ready": (503, "The server takes no new work"),
 }
+
+_UNAVAILABLE = "the store does not answer now; nothing was changed that was not confirmed; try again"
 
 #: Exceptions of the floors below, most particular first.
 _KINDS: tuple[tuple[type[errors.JobgateError], str], ...] = (
@@ -111,8 +116,11 @@ def refusal_of(error: Exception) -> Refusal:
         return Refusal("internal-error", "the server's log has the reason; nothing was changed that was not confirmed")
     if isinstance(error, errors.InvalidSubmission) and kind != "idempotency-mismatch":
         return in_body(kind, error.detail, error.pointer)
-    again: Headers = [(b"retry-after", b"1")] if kind == "store-unavailable" else []
-    return Refusal(kind, error.detail, headers=again)
+    if isinstance(error, errors.StoreUnavailable):
+        # A driver's words name hosts, users and statements: they are for the log.
+        log.warning("a request met a store that is away: %s", error)
+        return Refusal(kind, _UNAVAILABLE, headers=[(b"retry-after", b"1")])
+    return Refusal(kind, error.detail)
 
 
 def document(refusal: Refusal, path: str = "") -> bytes:
