@@ -13,10 +13,10 @@ import uvloop
 from executors import assembly
 from executors.settings import Settings
 from gateway.app import GatewayOptions, create_app
-from gateway.auth import is_loopback
+from gateway.auth import Keys, is_loopback
 from gateway.routes import ANALYZE
 from gateway.server import Server, listen
-from tasks.errors import ConfigurationError
+from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.store.backend import parse_url
 
 EXAMPLE = msgspec.json.encode(ANALYZE).decode()
@@ -27,11 +27,15 @@ def main() -> int:
     try:
         settings = Settings.from_env()
         logging.getLogger("jobgate").setLevel(settings.log_level)
-        _refuse_open_door(settings)
+        _check_door(settings)
         uvloop.run(_serve(settings, listen(settings.host, settings.port)))
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         return 2
+    except StoreUnavailable as error:
+        # Its first line: some drivers go on with the statement and advice.
+        print(f"jobgate: {error.detail.splitlines()[0]}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -39,8 +43,7 @@ def main() -> int:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with assembly.gateway(settings) as control:
-        options = GatewayOptions(api_keys=settings.api_keys)
-        app = create_app(control, options)
+        app = create_app(control, _options(settings))
         server = Server(app, listener, lambda url: _announce(url, control.mode, settings))
         _tune_collector()
         await server.serve()
@@ -57,12 +60,19 @@ def _shown(database_url: str) -> str:
     return parse_url(database_url).render_as_string(hide_password=True)
 
 
-def _refuse_open_door(settings: Settings) -> None:
+def _options(settings: Settings) -> GatewayOptions:
+    return GatewayOptions(
+        api_keys=settings.api_keys, allowed_hosts=settings.allowed_hosts, metrics_public=settings.metrics_public
+    )
+
+
+def _check_door(settings: Settings) -> None:
     if not settings.api_keys and not is_loopback(settings.host):
         raise ConfigurationError(
             f"HOST={settings.host} can be reached from other machines: set JOBGATE_API_KEYS=name:key,… "
             "or leave HOST at 127.0.0.1"
         )
+    Keys(settings.api_keys)
 
 
 def _tune_collector() -> None:

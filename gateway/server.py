@@ -40,7 +40,6 @@ class Server(uvicorn.Server):
             timeout_keep_alive=5,
             timeout_graceful_shutdown=10,
             limit_concurrency=MAX_CONNECTIONS,
-            h11_max_incomplete_event_size=16 * 1024,
         )
         super().__init__(config)
         self._app = app
