@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,7 +30,8 @@ QUEUE = "celery"
 
 @task(name="faults.plain")
 def plain() -> None:
-    """A job without a limit."""
+    """A job without a limit, and just long enough that slots are busy while others are asked for."""
+    time.sleep(0.005)
 
 
 @task(name="faults.limited", rate_limit="200/s")
@@ -59,15 +62,18 @@ async def all_ended(store: JobStore) -> bool:
 
 async def test_limited_and_plain_jobs_together_never_claim_more_than_the_slots(store: JobStore) -> None:
     executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
-    await accept(store, "faults.limited", 40)
+    await accept(store, "faults.limited", 100)
+    await accept(store, "faults.plain", 600)
+    busy: list[int] = []
+
+    async def look() -> bool:
+        busy.append(executor.busy)
+        return await all_ended(store)
+
     await executor.start()
-    most = 0
-    for _ in range(20):
-        await accept(store, "faults.plain", 50)
-        most = max(most, executor.busy, len(await store.list(Filter(status=("STARTED",)), 200)))
-    await eventually_async(lambda: all_ended(store), within=20)
+    await eventually_async(look, within=30)
     await executor.stop(1.0)
-    assert 0 < most <= SLOTS
+    assert 0 < max(busy) <= SLOTS
     assert executor.busy == 0, "every reserved slot came back"
 
 
@@ -75,11 +81,13 @@ async def test_a_stop_while_jobs_are_being_claimed_leaves_none_behind(store: Job
     for _ in range(5):
         executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
         await executor.start()
-        await accept(store, "faults.plain", 200)
+        accepting = asyncio.ensure_future(accept(store, "faults.plain", 200))
+        await asyncio.sleep(0)  # the transaction that accepts them, and claims for the slots, is under way
         await executor.stop(0.0)
+        await accepting
         store.writer.takers.remove(executor)
         assert not await store.list(Filter(status=("STARTED",)), 1), "given back, not left to the reaper"
-        assert not [job for job in await store.list(Filter(), 200) if job.losses], "and no budget is used"
+        assert not [job for job in await store.list(Filter(), 1000) if job.losses], "and no budget is used"
 
 
 async def test_an_attempt_that_lost_its_lease_goes_back_to_wait_and_is_not_called_cancelled() -> None:
