@@ -6,6 +6,7 @@ is always the same: answer the ring.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import mmap
 import struct
@@ -25,9 +26,10 @@ from executors.celery_doorbell import HEADER, UNKNOWN
 from executors.identity import host
 from executors.settings import Settings
 from tasks.admission import Admission
-from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError
-from tasks.job import Submission
+from tasks.errors import InvalidSubmission, JobgateError
+from tasks.job import Mode, Submission
 from tasks.store.backend import load_backend, parse_url
+from tasks.store.store import open_store
 
 log = logging.getLogger("jobgate.worker")
 
@@ -143,10 +145,18 @@ class Worker:
         return losses
 
 
+async def _check(settings: Settings) -> None:
+    """Open the store once, before any fork, so that what is wrong with it is said at start and once."""
+    store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
+    await store.stop()
+
+
 def _make_worker() -> Worker:
     try:
-        worker = Worker(Settings.from_env())
-    except ConfigurationError as error:
+        settings = Settings.from_env()
+        worker = Worker(settings)
+        asyncio.run(_check(settings))
+    except JobgateError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         raise SystemExit(2) from error
     worker.connect()

@@ -73,7 +73,10 @@ class SqliteBackend:
                 "DATABASE_URL: an in-memory SQLite cannot keep jobs; name a file: sqlite:///jobs.db"
             )
         self._path = Path(str(url.database))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"DATABASE_URL: {self._path.parent} cannot be made: {error.strerror}") from error
         self._clock = f"SELECT {clock}"
         pragmas = f"PRAGMA synchronous = {synchronous}; PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}"
         plain = url.set(drivername="sqlite")
