@@ -23,7 +23,7 @@ POISON: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("poison", POISON, ids=str)
+@pytest.mark.parametrize("poison", POISON, ids=[f"{n}-{next(iter(poison))}" for n, poison in enumerate(POISON)])
 async def test_a_job_that_the_database_refuses_takes_no_other_with_it(bench: Bench, poison: dict[str, Any]) -> None:
     jobs = [new_job() for _ in range(20)]
     writes = [bench.store.accept(job) for job in jobs]
