@@ -19,7 +19,6 @@ from tasks.store.statements import kind
 
 _FRAGMENTS = {
     "{least}": "LEAST",
-    "{greatest}": "GREATEST",
     "{skip_locked}": "FOR UPDATE SKIP LOCKED",
     "{lock}": "FOR UPDATE",
     "{among (}": "= ANY(ARRAY(",

@@ -28,7 +28,6 @@ _FRAGMENTS = {
     # Read once a transaction and bound: the date functions cost more than the rest of an update.
     "{now}": ":now",
     "{least}": "MIN",
-    "{greatest}": "MAX",
     "{skip_locked}": "",
     "{lock}": "",
     "{among (}": "IN (",

@@ -116,6 +116,8 @@ CLAIM = f"""
 UPDATE jobs SET {_CLAIMED} WHERE id IN (SELECT id FROM {_table(id="TEXT")} AS s)
     AND status IN {WAITING} AND limit_name = '' AND {_CLAIMABLE} RETURNING {ATTEMPT}"""
 
+_NEXT_FREE = f"CASE WHEN free_at < {{now}} - {LIMIT_SLACK} THEN {{now}} ELSE free_at END + interval"
+
 _PASSABLE = """free_at <= {now}
     AND (max_running IS NULL OR max_running > (SELECT count(*) FROM jobs AS r WHERE r.status = 'STARTED'
         AND r.limit_name = limits.name))"""
@@ -130,7 +132,7 @@ LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR
 #: rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks
 #: them.
 PASS = f"""
-UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}} - {LIMIT_SLACK}) + interval
+UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
 WHERE name IN (SELECT name FROM limits WHERE {_PASSABLE} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
@@ -144,7 +146,7 @@ UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
 #: The same for one job by id, as a worker does that was rung for it.
 LOCK_LIMIT = "SELECT name FROM limits WHERE name = (SELECT limit_name FROM jobs WHERE id = :id) {lock}"
 PASS_ONE = f"""
-UPDATE limits SET token = :token, free_at = {{greatest}}(free_at, {{now}} - {LIMIT_SLACK}) + interval
+UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
 WHERE {_PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {_CLAIMABLE})"""
 CLAIM_PASSED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {_CLAIMABLE}
