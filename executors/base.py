@@ -12,7 +12,7 @@ from tasks.job import Job, Mode
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What a carrier can do to a job that runs; shown at `/api/v1/capabilities`, asserted by the conformance suite.
 
-    `stop_running` and `hard_limit` say how far: "process" (its process is killed), "interrupt" (an exception is
+    The `stop_…` fields and `hard_limit` say how far: "process" (its process is killed), "interrupt" (an exception is
     raised in the thread, which blocking C code does not notice) or "cooperative" (only `check()` and awaits notice).
     """
 

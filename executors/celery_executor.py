@@ -65,7 +65,6 @@ class CeleryExecutor:
         return Capabilities(stop_running_sync=reach, stop_running_async=reach, hard_limit=reach, remote_workers=True)
 
     async def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._doorbell.start()
         self._store.writer.takers.append(self)
         self._task = asyncio.create_task(self._run(), name="jobgate-relay")

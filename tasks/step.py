@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from tasks.job import FINAL, WAITING, Attempt, ErrorCode, State
+from tasks.job import WAITING, Attempt, ErrorCode, State
 
 #: Every legal move: name, the states it leaves, the states it may reach. `docs/states.md` draws this table.
 MOVES: dict[str, tuple[frozenset[State], frozenset[State]]] = {
@@ -50,10 +50,6 @@ class Step(Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     runtime: float | None = None
     failed: int = 0
-
-    @property
-    def is_final(self) -> bool:
-        return self.target in FINAL
 
 
 def _step(job: Attempt, name: str, target: State, **values: object) -> Step:

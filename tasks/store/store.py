@@ -69,10 +69,6 @@ class JobStore(Reader):
         except (DBAPIError, OSError) as error:
             raise StoreUnavailable(f"the store cannot be reached: {error}") from error
 
-    async def totals(self) -> dict[State, int]:
-        """How many jobs there are in each state, counted from the events."""
-        return await self.tallies.totals()
-
     async def counts(self) -> Counts:
         """Open jobs per queue and state, counted from the events, and each queue's longest wait of a due job."""
         await self.tallies.fold()
