@@ -13,6 +13,7 @@ from tests.support.ledger import Ledger
 from tests.support.waiting import eventually
 
 COUNT = 500
+SLOTS = 2
 
 
 def _some_have_ended(deployment: Deployment, count: int) -> None:
@@ -31,8 +32,8 @@ def test_switching_twice_with_500_jobs_waiting_loses_and_doubles_nothing(
     database: str,
 ) -> None:
     url, broker = make_database(database), make_broker("redis")
-    threads = {"slots": 2}
-    celery = {"pool": "prefork", "broker_url": broker, "slots": 2}
+    threads = {"slots": SLOTS}
+    celery = {"pool": "prefork", "broker_url": broker, "slots": SLOTS}
 
     first = deploy(url, **threads)
     # Long enough that no mode can run them all before it is stopped. Every tenth is delayed, every tenth fails once.
@@ -59,7 +60,9 @@ def test_switching_twice_with_500_jobs_waiting_loses_and_doubles_nothing(
     assert set(ends.values()) == {1}
     assert len(ends) == COUNT
     starts = Counter(line for line in ledger.lines() if line.startswith("start"))
-    assert sum(starts.values()) == sum(job["attempt"] for job in done)
+    # Each begun body is an attempt; a stop may give back unbegun what it had claimed, at most a job a slot.
+    unbegun = sum(job["attempt"] for job in done) - sum(starts.values())
+    assert 0 <= unbegun <= 2 * SLOTS
     for job in done[:: COUNT // 20]:
         assert third.statuses(job).count("SUCCESS") == 1
     print(f"switched: {modes['thread']} by threads, {modes['celery']} by Celery, {sum(starts.values())} starts")

@@ -151,4 +151,3 @@ async def test_counts_come_from_the_events(bench: Bench) -> None:
     counts = await bench.store.counts()
     assert counts.open == {"q": {"PENDING": 1, "STARTED": 1, "RETRY": 1}, "other": {"PENDING": 1}}
     assert set(counts.oldest_age) == {"q"}
-    assert await bench.store.totals() == {state: 2 if state is State.PENDING else 1 for state in State}
