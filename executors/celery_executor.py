@@ -12,7 +12,7 @@ from executors.base import Capabilities, Health
 from executors.celery_doorbell import UNKNOWN, Doorbell, Ring
 from tasks.errors import JobgateError
 from tasks.job import Job, Mode
-from tasks.store import statements
+from tasks.store import rings
 from tasks.store.backend import Query, Rows
 from tasks.store.store import JobStore
 from tasks.worker import Worker
@@ -47,7 +47,7 @@ class CeleryExecutor:
         self._limited_pause = LIMITED_PAUSE
         self._queues = [queue for group in queues for queue in group]
         self._level = {queue: level for level, group in enumerate(queues) for queue in group}
-        self._sql = statements.ring([list(group) for group in queues])
+        self._sql = rings.ring([list(group) for group in queues])
         self._credit = dict.fromkeys(self._queues, 0)
         self._window = 1
         self._workers: Sequence[Worker] = []
@@ -165,7 +165,7 @@ class CeleryExecutor:
         if rung and (self._again or idle):
             age = 0.0 if self._again else LOST_AFTER
             self._again, self._lost_at = False, now
-            await self._store.run(statements.RERING, age=round(age * 1000))
+            await self._store.run(rings.RERING, age=round(age * 1000))
 
     def _grant(self, rung: dict[str, int]) -> None:
         """A queue may have rings out for about twice the slots that serve it, more while they are answered at once."""
@@ -187,7 +187,7 @@ class CeleryExecutor:
         served: Iterable[str] = {name for worker in self._workers for name in worker.queues}
         if self._limited and served and now - self._limited_at >= self._limited_pause:
             self._limited_at = now
-            rows = await self._store.run(statements.RING_LIMITED, rows=[[queue] for queue in served])
+            rows = await self._store.run(rings.RING_LIMITED, rows=[[queue] for queue in served])
             # While there is something to ring for, the next look is soon: it bounds how fast a limit can be.
             self._limited_pause = BUSY_PAUSE if rows else LIMITED_PAUSE
             if rows:

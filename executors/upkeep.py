@@ -12,7 +12,7 @@ import uuid_utils
 
 from executors.identity import is_dead
 from tasks.errors import JobgateError
-from tasks.store import statements
+from tasks.store import upkeep, workers
 from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.upkeep")
@@ -60,7 +60,7 @@ class Upkeep:
         wait = await self._store.next_due()
         if wait is None or wait > 0:
             return STAGE_PAUSE if wait is None else min(wait + 0.001, STAGE_PAUSE)
-        staged = await self._store.run(statements.STAGE, n=CHUNK)
+        staged = await self._store.run(upkeep.STAGE, n=CHUNK)
         self._store.writer.woken()
         return 0.0 if staged else STAGE_PAUSE
 
@@ -71,24 +71,24 @@ class Upkeep:
             await self._store.abandon(dead)
             for owner in dead:
                 await self._store.gone(owner)
-        for job_id, _, status, code, owner in await self._store.run(statements.REAP, n=CHUNK):
+        for job_id, _, status, code, owner in await self._store.run(upkeep.REAP, n=CHUNK):
             log.warning("job %s: attempt of %s reaped (%s), now %s", job_id, owner, code, status)
             self._store.writer.woken()
-        await self._store.run(statements.EXPIRE, n=CHUNK)
+        await self._store.run(upkeep.EXPIRE, n=CHUNK)
         return REAP_PAUSE
 
     async def sweep(self) -> float:
         """Let old results expire and old rows go: one chunk of ids in order, then the next one."""
         youngest = min(self._result_age, self._job_age)
         before = _id_at(time.time() * 1000 - youngest)
-        ids = [row[0] for row in await self._store.run(statements.SWEEP, after=self._swept, before=before, n=CHUNK)]
+        ids = [row[0] for row in await self._store.run(upkeep.SWEEP, after=self._swept, before=before, n=CHUNK)]
         if not ids:
             self._swept = _FIRST_ID
-            await self._store.run(statements.FORGET_WORKERS, age=round(WORKER_MEMORY * 1000))
+            await self._store.run(workers.FORGET_WORKERS, age=round(WORKER_MEMORY * 1000))
             return SWEEP_PAUSE * 10
         bounds = {"after": self._swept, "last": ids[-1]}
-        await self._store.run(statements.EXPIRE_RESULTS, **bounds, result_age=self._result_age)
-        for deletion in (statements.DELETE_EVENTS, statements.DELETE_LOGS, statements.DELETE_JOBS):
+        await self._store.run(upkeep.EXPIRE_RESULTS, **bounds, result_age=self._result_age)
+        for deletion in (upkeep.DELETE_EVENTS, upkeep.DELETE_LOGS, upkeep.DELETE_JOBS):
             await self._store.run(deletion, **bounds, job_age=self._job_age)
         self._swept = ids[-1]
         return SWEEP_PAUSE

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.errors import StoreUnavailable
 from tasks.job import Event, Filter, Job, LogLine, State
-from tasks.store import statements
+from tasks.store import rings, statements, upkeep
 from tasks.store.backend import Backend, Query, Rows
 from tasks.store.guards import CLOCK
 from tasks.store.schema import events, jobs, logs, workers
@@ -58,16 +58,16 @@ class Reader:
 
     async def rung(self) -> dict[str, int]:
         """How many unanswered rings each queue has."""
-        return dict(await self._look_up(statements.RUNG))
+        return dict(await self._look_up(rings.RUNG))
 
     async def next_due(self) -> float | None:
         """Seconds until the next delayed job is due; None when none is delayed."""
-        delay = (await self._look_up(statements.NEXT_DUE))[0][0]
+        delay = (await self._look_up(upkeep.NEXT_DUE))[0][0]
         return None if delay is None else delay / 1000
 
     async def owners(self) -> builtins.list[str]:
         """Who holds running jobs."""
-        return [row[0] for row in await self._look_up(statements.OWNERS)]
+        return [row[0] for row in await self._look_up(upkeep.OWNERS)]
 
     async def find_by_key(self, key: str) -> tuple[Job, str] | None:
         """The job accepted under an idempotency key, and the fingerprint of its body."""

@@ -1,4 +1,4 @@
-"""The SQL of every move, one text for both dialects.
+"""The SQL of every move, one text for both dialects; rings, upkeep and the worker registry have modules of their own.
 
 `{now}` is the database's clock, `{rows: name TYPE, …}` a table made of the rows given with the statement, `{least}` the
 scalar minimum, `{skip_locked}` what keeps two processes from waiting for each other's rows, `{lock}` what makes them.
@@ -41,12 +41,12 @@ JOB = ", ".join(f"jobs.{name}" for name in Job.__struct_fields__)
 ATTEMPT = ", ".join(f"jobs.{name}" for name in Attempt.__struct_fields__)
 
 
-def _rank(due: str) -> str:
+def rank(due: str) -> str:
     """Smallest first. A constant for the life of a wait, and yet it ages: a minute of waiting weighs one priority."""
     return f"({due} - priority * {AGEING})"
 
 
-def _table(**kinds: str) -> str:
+def table(**kinds: str) -> str:
     """The mark for the rows given with a statement, with their columns' names and types."""
     return "{rows: " + ", ".join(f"{name} {kind}" for name, kind in kinds.items()) + "}"
 
@@ -80,9 +80,9 @@ INSERT INTO jobs (id, task, queue, priority, status, mode, arguments, max_retrie
     time_limit, limit_name, created_at, due_at, rank, expires_at, held, tags, retry_of, idempotency_key, fingerprint)
 SELECT id, task, queue, priority, 'PENDING', mode, arguments, max_retries, max_losses, soft_time_limit,
     time_limit, limit_name, t, COALESCE(due_at, t + delay),
-    CASE WHEN held = 0 AND COALESCE(due_at, t + delay) <= t THEN {_rank("COALESCE(due_at, t + delay)")} END,
+    CASE WHEN held = 0 AND COALESCE(due_at, t + delay) <= t THEN {rank("COALESCE(due_at, t + delay)")} END,
     COALESCE(expires_at, t + expires_in), held, tags, retry_of, idempotency_key, fingerprint
-FROM {_table(**_NEW)} AS n, (SELECT {{now}} AS t) AS clock WHERE true
+FROM {table(**_NEW)} AS n, (SELECT {{now}} AS t) AS clock WHERE true
 RETURNING created_at"""
 
 #: The same for jobs whose id or idempotency key may stand already: those are not written and not returned.
@@ -93,7 +93,7 @@ _CLAIMED = """
     rung_at = NULL, runtime = NULL, progress = NULL,
     lease_until = {now} + {least}(:lease, CAST(COALESCE(time_limit * 1000 + :grace, :lease) AS BIGINT))"""
 
-_CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
+CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
 
 
 def take(queues: list[list[str]]) -> str:
@@ -104,7 +104,7 @@ def take(queues: list[list[str]]) -> str:
     """
     branches = [
         f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {_CLAIMABLE} ORDER BY rank, number LIMIT :n {{skip_locked}}) AS b{n}"
+        f"AND {CLAIMABLE} ORDER BY rank, number LIMIT :n {{skip_locked}}) AS b{n}"
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
@@ -113,16 +113,16 @@ def take(queues: list[list[str]]) -> str:
 
 #: rows: [id]. Claims those that are due and need to pass no limit.
 CLAIM = f"""
-UPDATE jobs SET {_CLAIMED} WHERE id IN (SELECT id FROM {_table(id="TEXT")} AS s)
-    AND status IN {WAITING} AND limit_name = '' AND {_CLAIMABLE} RETURNING {ATTEMPT}"""
+UPDATE jobs SET {_CLAIMED} WHERE id IN (SELECT id FROM {table(id="TEXT")} AS s)
+    AND status IN {WAITING} AND limit_name = '' AND {CLAIMABLE} RETURNING {ATTEMPT}"""
 
 _NEXT_FREE = f"CASE WHEN free_at < {{now}} - {LIMIT_SLACK} THEN {{now}} ELSE free_at END + interval"
 
-_PASSABLE = """free_at <= {now}
+PASSABLE = """free_at <= {now}
     AND (max_running IS NULL OR max_running > (SELECT count(*) FROM jobs AS r WHERE r.status = 'STARTED'
         AND r.limit_name = limits.name))"""
 
-_WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
+_WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {table(queue="TEXT")} AS q)
     AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}))"""
 
 #: rows: [queue]. First of the three: whoever wants to pass one of these limits waits here for those before him. A
@@ -133,23 +133,23 @@ LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR
 #: them.
 PASS = f"""
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE name IN (SELECT name FROM limits WHERE {_PASSABLE} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
+WHERE name IN (SELECT name FROM limits WHERE {PASSABLE} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
 TAKE_PASSED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
-    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
+    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {table(queue="TEXT")} AS q)
         AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
         ORDER BY w.rank, w.number LIMIT 1)
-    FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {_CLAIMABLE} RETURNING {ATTEMPT}"""
+    FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {CLAIMABLE} RETURNING {ATTEMPT}"""
 
 #: The same for one job by id, as a worker does that was rung for it.
 LOCK_LIMIT = "SELECT name FROM limits WHERE name = (SELECT limit_name FROM jobs WHERE id = :id) {lock}"
 PASS_ONE = f"""
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE {_PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {_CLAIMABLE})"""
+WHERE {PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {CLAIMABLE})"""
 CLAIM_PASSED = f"""
-UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {_CLAIMABLE}
+UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {CLAIMABLE}
     AND limit_name IN (SELECT name FROM limits WHERE token = :token) RETURNING {ATTEMPT}"""
 #: A ring that could not be answered is taken back, so that the relay rings again when the limit is free.
 UNRING = f"UPDATE jobs SET rung_at = NULL WHERE id = :id AND rung_at IS NOT NULL AND status IN {WAITING}"
@@ -185,10 +185,10 @@ UPDATE jobs SET
     finished_by = s.owner, owner = NULL, lease_until = NULL, runtime = s.runtime, result = s.result,
     failures = failures + s.failed,
     due_at = CASE WHEN {_WAITS} THEN {{now}} + s.delay ELSE due_at END,
-    rank = CASE WHEN {_WAITS} AND s.delay <= 0 THEN {_rank("{now}")} END,
+    rank = CASE WHEN {_WAITS} AND s.delay <= 0 THEN {rank("{now}")} END,
     error_code = CASE WHEN {_REVOKED} THEN 'cancelled' ELSE s.code END,
     error_type = s.type, error_message = s.message, error_trace = s.trace
-FROM {_table(**_STEP)} AS s
+FROM {table(**_STEP)} AS s
 WHERE jobs.id = s.id AND jobs.status = 'STARTED' AND jobs.attempt = s.attempt AND jobs.owner = s.owner
 RETURNING jobs.id, jobs.attempt, jobs.status"""
 
@@ -204,7 +204,7 @@ _LEASE_END = """{least}(
 #: rows: [id, attempt]. Returns id and when a cancel was asked for, of those still held by `:owner`.
 RENEW = f"""
 UPDATE jobs SET lease_until = {_LEASE_END}
-FROM {_table(id="TEXT", attempt="INTEGER")} AS s
+FROM {table(id="TEXT", attempt="INTEGER")} AS s
 WHERE jobs.id = s.id AND jobs.status = 'STARTED' AND jobs.attempt = s.attempt AND jobs.owner = :owner
 RETURNING jobs.id, jobs.cancel_requested_at"""
 
@@ -227,101 +227,21 @@ HOLD = f"""
 UPDATE jobs SET held = 1, rank = NULL, rung_at = NULL WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
 RELEASE = f"""
-UPDATE jobs SET held = 0, rank = CASE WHEN due_at <= {{now}} THEN {_rank("due_at")} END
+UPDATE jobs SET held = 0, rank = CASE WHEN due_at <= {{now}} THEN {rank("due_at")} END
 WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
-#: Rank the delayed jobs that have come due. Returns their queues.
-STAGE = f"""
-UPDATE jobs SET rank = {_rank("due_at")} WHERE number {{among (}}SELECT number FROM jobs WHERE rank IS NULL AND held = 0
-    AND status IN {WAITING} AND due_at <= {{now}} ORDER BY due_at LIMIT :n {{skip_locked}}{{)}}
-    AND rank IS NULL AND held = 0 AND status IN {WAITING} AND due_at <= {{now}}
-RETURNING queue"""
-
-EXPIRE = f"""
-UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, rank = NULL, rung_at = NULL, error_code = 'expired',
-    error_type = NULL, error_message = 'it had not started when it expired'
-WHERE number {{among (}}
-    SELECT number FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
-    LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id"""
-
-#: The lease was clamped to the time limit: an attempt whose lease reached it ran out of time, any other was lost.
-_OVERRAN = "(time_limit IS NOT NULL AND lease_until >= started_at + time_limit * 1000)"
-_REAPED = f"""CASE WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED' WHEN {_OVERRAN} THEN 'FAILURE'
-    WHEN losses < max_losses THEN 'RETRY' ELSE 'FAILURE' END"""
-
-#: Not the owner himself: he must be able to tell an end that he wrote from one that was written over him.
-_REAPER = "reaper of "
-
-#: End or requeue the attempts whose lease has run out. Returns id, task, status, error_code, the owner that was lost.
-REAP = f"""
-UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_by = '{_REAPER}' || owner,
-    finished_at = CASE {_REAPED} WHEN 'RETRY' THEN NULL ELSE {{now}} END,
-    losses = losses + CASE WHEN cancel_requested_at IS NULL AND NOT {_OVERRAN} THEN 1 ELSE 0 END,
-    failures = failures + CASE WHEN cancel_requested_at IS NULL AND {_OVERRAN} THEN 1 ELSE 0 END,
-    runtime = ({{now}} - started_at) / 1000.0,
-    due_at = CASE {_REAPED} WHEN 'RETRY' THEN {{now}} ELSE due_at END,
-    rank = CASE {_REAPED} WHEN 'RETRY' THEN {_rank("{now}")} END,
-    error_code = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' WHEN {_OVERRAN} THEN 'timeout'
-        ELSE 'worker_lost' END,
-    error_type = NULL, error_trace = NULL,
-    error_message = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled; it did not stop by itself in time'
-        WHEN {_OVERRAN} THEN 'it ran past its time limit and showed no more life'
-        ELSE 'its worker was lost: no sign of life from ' || owner END
-WHERE number {{among (}}
-    SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
-    AND status = 'STARTED' AND lease_until < {{now}}
-RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"""
-
-#: Who runs something now.
-OWNERS = "SELECT DISTINCT owner FROM jobs WHERE status = 'STARTED'"
-#: rows: [owner]. Let the leases of owners known to be dead run out at once; the reaper does the rest.
-ABANDON = f"""
-UPDATE jobs SET lease_until = 0
-WHERE status = 'STARTED' AND owner IN (SELECT owner FROM {_table(owner="TEXT")} AS s) RETURNING id"""
-
-_RUNG = "RETURNING id, task, queue, rank"
-
-
-def ring(queues: list[list[str]]) -> str:
-    """Mark as rung the best unrung jobs of `queues`, at most `:n0`, `:n1` … of each and `:n` in all; see `take`."""
-    branches = [
-        f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {_CLAIMABLE} AND rung_at IS NULL ORDER BY rank, number LIMIT :n{n} {{skip_locked}}) AS b{n}"
-        for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
-    ]
-    best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
-    chosen = f"number {{among (}}{best}{{)}} AND rank IS NOT NULL AND rung_at IS NULL"
-    return f"UPDATE jobs SET rung_at = {{now}} WHERE {chosen} {_RUNG}"
-
-
-#: rows: [queue]. Ring for the best job of each limit that is free now and has no ring out.
-RING_LIMITED = f"""
-UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}
-    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {_table(queue="TEXT")} AS q)
-        AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
-        ORDER BY w.rank, w.number LIMIT 1)
-    FROM limits WHERE {_PASSABLE}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"""
-#: How many rings of each queue are unanswered.
-RUNG = "SELECT queue, count(*) AS number FROM jobs WHERE rung_at IS NOT NULL GROUP BY queue"
-#: Take back the rings older than `:age` milliseconds.
-RERING = "UPDATE jobs SET rung_at = NULL WHERE rung_at IS NOT NULL AND rung_at < {now} - :age RETURNING id"
-
 _READY = f"""
-SELECT 1 FROM {_table(queue="TEXT")} AS q WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.queue = q.queue
+SELECT 1 FROM {table(queue="TEXT")} AS q WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.queue = q.queue
     AND limit_name = '' AND rank IS NOT NULL{{unrung}}) LIMIT 1"""
 #: rows: [queue]. Whether one of these has a due job that must pass no limit, by one index probe a queue.
 HAS_READY = _READY.replace("{unrung}", "")
 #: The same, of those that nobody has been rung for; the few that are rung stand first.
 HAS_UNRUNG = _READY.replace("{unrung}", " AND rung_at IS NULL")
 
-#: Milliseconds until the next delayed job is due; NULL when none is delayed.
-NEXT_DUE = f"""
-SELECT min(due_at) - {{now}} FROM jobs WHERE rank IS NULL AND held = 0 AND status IN {WAITING}"""
-
 GET = f"SELECT {JOB} FROM jobs WHERE id = :id"
 #: rows: [id]. Those of them that have not ended.
 STILL_OPEN = f"""
-SELECT jobs.id FROM {_table(id="TEXT")} AS s JOIN jobs ON jobs.id = s.id WHERE jobs.finished_at IS NULL"""
+SELECT jobs.id FROM {table(id="TEXT")} AS s JOIN jobs ON jobs.id = s.id WHERE jobs.finished_at IS NULL"""
 
 #: The queues that have due jobs, one index probe each.
 READY_QUEUES = """
@@ -333,32 +253,10 @@ SELECT queue FROM q WHERE queue IS NOT NULL"""
 #: rows: [id, attempt, json].
 PROGRESS = f"""
 UPDATE jobs SET progress = s.progress
-FROM {_table(id="TEXT", attempt="INTEGER", progress="TEXT")} AS s
+FROM {table(id="TEXT", attempt="INTEGER", progress="TEXT")} AS s
 WHERE jobs.id = s.id AND jobs.status = 'STARTED' AND jobs.attempt = s.attempt AND jobs.owner = :owner"""
 #: rows: [id, attempt, level, message].
 LOG = f"""
 INSERT INTO logs (job_id, attempt, at, level, message)
 SELECT id, attempt, {{now}}, level, message
-FROM {_table(id="TEXT", attempt="INTEGER", level="TEXT", message="TEXT")} AS s"""
-
-BEAT = """
-INSERT INTO workers (owner, name, host, pid, mode, pool, slots, busy, queues, tasks, version, draining, started_at,
-    seen_at)
-VALUES (:owner, :name, :host, :pid, :mode, :pool, :slots, :busy, :queues, :tasks, :version, :draining, {now}, {now})
-ON CONFLICT (owner) DO UPDATE SET slots = excluded.slots, busy = excluded.busy, queues = excluded.queues,
-    draining = excluded.draining, seen_at = excluded.seen_at"""
-GONE = "DELETE FROM workers WHERE owner = :owner"
-FORGET_WORKERS = "DELETE FROM workers WHERE seen_at < {now} - :age"
-
-#: Retention walks the ids in order: they sort by time, so no index on finished_at is needed.
-SWEEP = """
-SELECT id FROM jobs WHERE id > :after AND id < :before ORDER BY id LIMIT :n"""
-EXPIRE_RESULTS = f"""
-UPDATE jobs SET result = NULL, result_expired = 1 WHERE id > :after AND id <= :last AND status IN {FINAL}
-    AND result_expired = 0 AND result IS NOT NULL AND finished_at < {{now}} - :result_age"""
-DELETE_EVENTS = f"""
-DELETE FROM events WHERE job IN (SELECT number FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL}
-    AND finished_at < {{now}} - :job_age)"""
-DELETE_LOGS = DELETE_EVENTS.replace("events WHERE job IN (SELECT number", "logs WHERE job_id IN (SELECT id")
-DELETE_JOBS = f"""
-DELETE FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL} AND finished_at < {{now}} - :job_age"""
+FROM {table(id="TEXT", attempt="INTEGER", level="TEXT", message="TEXT")} AS s"""

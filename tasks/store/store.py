@@ -18,7 +18,7 @@ from tasks.admission import new_id
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
-from tasks.store import statements
+from tasks.store import statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
 from tasks.store.reader import Reader
 from tasks.store.tallies import Tallies
@@ -164,15 +164,15 @@ class JobStore(Reader):
         lists = {"queues": json.dumps(worker.queues), "tasks": json.dumps(worker.tasks)}
         names = ("owner", "name", "host", "pid", "mode", "pool", "slots", "busy", "version")
         values = {name: getattr(worker, name) for name in names}
-        await self.writer.run(Query(statements.BEAT, {**values, **lists, "draining": int(worker.draining)}))
+        await self.writer.run(Query(workers.BEAT, {**values, **lists, "draining": int(worker.draining)}))
 
     async def gone(self, owner: str) -> None:
         """Take a carrier out of the registry."""
-        await self.writer.run(Query(statements.GONE, {"owner": owner}))
+        await self.writer.run(Query(workers.GONE, {"owner": owner}))
 
     async def abandon(self, owners: Sequence[str]) -> int:
         """Let the leases of these dead owners run out at once; how many attempts that were."""
-        return len(await self.writer.run(Query(statements.ABANDON, rows=[[owner] for owner in owners])))
+        return len(await self.writer.run(Query(upkeep.ABANDON, rows=[[owner] for owner in owners])))
 
     async def run(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows:
         """Run one statement of `statements` inside the next transaction."""

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tasks.job import FINAL, WAITING, State
 from tasks.step import MOVES
-from tasks.store import statements
+from tasks.store import statements, upkeep
 from tasks.store.backend import Query, Rows
 from tasks.store.schema import jobs
 from tasks.store.writer import new_row
@@ -29,10 +29,10 @@ WORDING: Mapping[str, str] = {
     "CANCEL": statements.CANCEL,
     "HOLD": statements.HOLD,
     "RELEASE": statements.RELEASE,
-    "STAGE": statements.STAGE,
-    "EXPIRE": statements.EXPIRE,
-    "REAP": statements.REAP,
-    "ABANDON": statements.ABANDON,
+    "STAGE": upkeep.STAGE,
+    "EXPIRE": upkeep.EXPIRE,
+    "REAP": upkeep.REAP,
+    "ABANDON": upkeep.ABANDON,
 }
 #: Which of `step.MOVES` a statement may make; the others change no status.
 MAKES = {

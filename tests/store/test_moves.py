@@ -8,7 +8,7 @@ import pytest
 
 from tasks import step
 from tasks.job import FINAL, WAITING, Attempt, State
-from tasks.store import statements
+from tasks.store import upkeep
 from tests.store.support import BROKEN, LEASE, ME, YOU, Bench, new_job
 
 
@@ -18,12 +18,12 @@ async def _accept(bench: Bench, job: Attempt) -> None:
 
 async def _expire(bench: Bench, job: Attempt) -> None:
     await bench.advance(60_000)
-    await bench.store.run(statements.EXPIRE, n=10)
+    await bench.store.run(upkeep.EXPIRE, n=10)
 
 
 async def _reap(bench: Bench, job: Attempt) -> None:
     await bench.advance(LEASE + 1)
-    await bench.store.run(statements.REAP, n=10)
+    await bench.store.run(upkeep.REAP, n=10)
 
 
 async def _claim(bench: Bench, job: Attempt) -> None:
@@ -121,7 +121,7 @@ ENDS = [name for name in MOVES if name in ("succeed", "fail", "retry", "stop", "
 async def test_an_attempt_that_lost_its_job_changes_nothing(bench: Bench, name: str) -> None:
     late = await bench.started()
     await bench.advance(LEASE + 1)
-    await bench.store.run(statements.REAP, n=10)
+    await bench.store.run(upkeep.REAP, n=10)
     await bench.claim(late.id)  # the same owner again: only the attempt tells the two apart
     before = await bench.row(late.id)
     await MOVES[name][1](bench, late)
@@ -153,7 +153,7 @@ async def test_a_step_that_was_taken_already_says_so_again(bench: Bench) -> None
 async def test_a_reaped_attempt_is_told_that_it_lost(bench: Bench) -> None:
     attempt = await bench.started(max_losses=0)
     await bench.advance(LEASE + 1)
-    await bench.store.run(statements.REAP, n=10)
+    await bench.store.run(upkeep.REAP, n=10)
     assert await bench.status(attempt.id) is State.FAILURE
     assert await bench.store.settle(step.fail(attempt, BROKEN, 0.1)) is None
 
@@ -189,7 +189,7 @@ async def test_what_the_reaper_decides(
     if cancelled:
         await bench.store.cancel(attempt.id)
     await bench.advance(LEASE + 1)
-    reaped = await bench.store.run(statements.REAP, n=10)
+    reaped = await bench.store.run(upkeep.REAP, n=10)
     assert reaped == [(attempt.id, "t", status, code, "me")]
     row = await bench.row(attempt.id)
     assert (row["failures"], row["losses"]) == budget
@@ -200,7 +200,7 @@ async def test_a_dead_owners_attempts_are_given_up_at_once(bench: Bench) -> None
     mine, theirs = await bench.started(), await bench.claim(await bench.accept(), YOU)
     assert sorted(await bench.store.owners()) == ["me", "you"]
     assert await bench.store.abandon(["you"]) == 1
-    assert [row[0] for row in await bench.store.run(statements.REAP, n=10)] == [theirs.id]
+    assert [row[0] for row in await bench.store.run(upkeep.REAP, n=10)] == [theirs.id]
     assert await bench.status(mine.id) is State.STARTED
 
 
@@ -219,11 +219,11 @@ async def test_a_lease_ends_with_the_limit_and_with_the_grace(bench: Bench) -> N
 async def test_a_job_that_comes_due_is_staged_and_never_early(bench: Bench) -> None:
     job_id = await bench.accept(delay=1_000)
     await bench.advance(999)
-    assert await bench.store.run(statements.STAGE, n=10) == []
+    assert await bench.store.run(upkeep.STAGE, n=10) == []
     assert await bench.take(["q"]) == []
     assert await bench.store.claim(job_id, ME) is None
     await bench.advance(1)
-    assert await bench.store.run(statements.STAGE, n=10) == [("q",)]
+    assert await bench.store.run(upkeep.STAGE, n=10) == [("q",)]
     assert await bench.take(["q"]) == [job_id]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tasks.store import statements
+from tasks.store import statements, upkeep
 from tests.store.support import Bench, new_job
 
 
@@ -53,7 +53,7 @@ async def test_a_retried_job_stands_in_line_from_when_it_is_due(bench: Bench) ->
     first = await bench.accept()
     await bench.advance(1_000)
     second = await bench.accept()
-    await bench.store.run(statements.STAGE, n=10)
+    await bench.store.run(upkeep.STAGE, n=10)
     assert [await bench.take(["q"], n=1) for _ in range(3)] == [[first], [retried.id], [second]]
 
 

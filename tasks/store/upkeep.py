@@ -1,0 +1,71 @@
+"""The SQL of upkeep: stage, expire, reap, sweep. Any process may run it at any time."""
+
+from __future__ import annotations
+
+from tasks.store.statements import FINAL, WAITING, rank, table
+
+#: Milliseconds until the next delayed job is due; NULL when none is delayed.
+NEXT_DUE = f"""
+SELECT min(due_at) - {{now}} FROM jobs WHERE rank IS NULL AND held = 0 AND status IN {WAITING}"""
+
+#: Rank the delayed jobs that have come due. Returns their queues.
+STAGE = f"""
+UPDATE jobs SET rank = {rank("due_at")} WHERE number {{among (}}SELECT number FROM jobs WHERE rank IS NULL AND held = 0
+    AND status IN {WAITING} AND due_at <= {{now}} ORDER BY due_at LIMIT :n {{skip_locked}}{{)}}
+    AND rank IS NULL AND held = 0 AND status IN {WAITING} AND due_at <= {{now}}
+RETURNING queue"""
+
+EXPIRE = f"""
+UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, rank = NULL, rung_at = NULL, error_code = 'expired',
+    error_type = NULL, error_message = 'it had not started when it expired'
+WHERE number {{among (}}
+    SELECT number FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
+    LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id"""
+
+#: The lease was clamped to the time limit: an attempt whose lease reached it ran out of time, any other was lost.
+_OVERRAN = "(time_limit IS NOT NULL AND lease_until >= started_at + time_limit * 1000)"
+_REAPED = f"""CASE WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED' WHEN {_OVERRAN} THEN 'FAILURE'
+    WHEN losses < max_losses THEN 'RETRY' ELSE 'FAILURE' END"""
+
+#: Not the owner himself: he must be able to tell an end that he wrote from one that was written over him.
+_REAPER = "reaper of "
+
+#: End or requeue the attempts whose lease has run out. Returns id, task, status, error_code, the owner that was lost.
+REAP = f"""
+UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_by = '{_REAPER}' || owner,
+    finished_at = CASE {_REAPED} WHEN 'RETRY' THEN NULL ELSE {{now}} END,
+    losses = losses + CASE WHEN cancel_requested_at IS NULL AND NOT {_OVERRAN} THEN 1 ELSE 0 END,
+    failures = failures + CASE WHEN cancel_requested_at IS NULL AND {_OVERRAN} THEN 1 ELSE 0 END,
+    runtime = ({{now}} - started_at) / 1000.0,
+    due_at = CASE {_REAPED} WHEN 'RETRY' THEN {{now}} ELSE due_at END,
+    rank = CASE {_REAPED} WHEN 'RETRY' THEN {rank("{now}")} END,
+    error_code = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled' WHEN {_OVERRAN} THEN 'timeout'
+        ELSE 'worker_lost' END,
+    error_type = NULL, error_trace = NULL,
+    error_message = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled; it did not stop by itself in time'
+        WHEN {_OVERRAN} THEN 'it ran past its time limit and showed no more life'
+        ELSE 'its worker was lost: no sign of life from ' || owner END
+WHERE number {{among (}}
+    SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
+    AND status = 'STARTED' AND lease_until < {{now}}
+RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"""
+
+#: Who runs something now.
+OWNERS = "SELECT DISTINCT owner FROM jobs WHERE status = 'STARTED'"
+#: rows: [owner]. Let the leases of owners known to be dead run out at once; the reaper does the rest.
+ABANDON = f"""
+UPDATE jobs SET lease_until = 0
+WHERE status = 'STARTED' AND owner IN (SELECT owner FROM {table(owner="TEXT")} AS s) RETURNING id"""
+
+#: Retention walks the ids in order: they sort by time, so no index on finished_at is needed.
+SWEEP = """
+SELECT id FROM jobs WHERE id > :after AND id < :before ORDER BY id LIMIT :n"""
+EXPIRE_RESULTS = f"""
+UPDATE jobs SET result = NULL, result_expired = 1 WHERE id > :after AND id <= :last AND status IN {FINAL}
+    AND result_expired = 0 AND result IS NOT NULL AND finished_at < {{now}} - :result_age"""
+DELETE_EVENTS = f"""
+DELETE FROM events WHERE job IN (SELECT number FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL}
+    AND finished_at < {{now}} - :job_age)"""
+DELETE_LOGS = DELETE_EVENTS.replace("events WHERE job IN (SELECT number", "logs WHERE job_id IN (SELECT id")
+DELETE_JOBS = f"""
+DELETE FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL} AND finished_at < {{now}} - :job_age"""
