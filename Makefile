@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test stack check lock bench clean openapi
+.PHONY: help run test stack check lock bench crash clean openapi
 
 BIN := .venv/bin
 # What is measured and typed; the last two are tools around the house.
@@ -61,6 +61,10 @@ check: ## format, lint, types, imports, sizes: all of them, then the verdict
 bench: ## measure it
 	$(call install,requirements-dev.txt)
 	@exec $(BIN)/python -m bench $(ARGS)
+
+crash: ## kill -9 at every statement of a job's way, both stores, threads and Celery; some minutes
+	$(call install,requirements-dev.txt)
+	@exec $(BIN)/python -m tests.chaos.crash $(ARGS)
 
 openapi: ## write docs/openapi.json from the code
 	$(call install,requirements.txt)
