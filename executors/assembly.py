@@ -75,6 +75,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
         executor = _executor(settings, store, found, admission)
         watch = Watch(store, _WATCH[settings.mode])
         control = Control(store, found, admission, watch, executor, settings.cancel_grace)
+        control.order = queue_order(settings, admission)
         upkeep = Upkeep(store, settings.result_expires, settings.job_retention)
         handle.bind(handles.LoopClient(control))
         await executor.start()

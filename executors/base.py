@@ -24,10 +24,14 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Whether a carrier can carry now, and a sentence why."""
+    """Whether a carrier can carry now, and a sentence why.
+
+    `away_since` is set while its broker does not answer: milliseconds since the epoch, on this process's clock.
+    """
 
     ok: bool
     detail: str
+    away_since: int | None = None
 
 
 class Executor(Protocol):

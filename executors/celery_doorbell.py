@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from threading import Thread
@@ -83,6 +84,8 @@ class Doorbell:
         self._connection: Connection | None = None
         self._producer: Producer | None = None
         self.error: str | None = "not tried yet"
+        #: When the broker was last found away, in milliseconds since the epoch; None while it answers.
+        self.away_since: int | None = None
         self._thread = Thread(target=self._run, name="jobgate-doorbell", daemon=True)
 
     def start(self) -> None:
@@ -101,7 +104,7 @@ class Doorbell:
         while (rings := self._inbox.get()) is not None:
             try:
                 self._publish(rings)
-                self.error = None
+                self.error = self.away_since = None
             except Exception as error:  # a broker's client may raise anything; whatever it is, the broker is away
                 self._lost(error, rings)
         self._close()
@@ -132,6 +135,7 @@ class Doorbell:
     def _lost(self, error: Exception, rings: Sequence[Ring]) -> None:
         if self.error is None or self.error == "not tried yet":
             log.warning("the broker is away: %s", error)
+            self.away_since = round(time.time() * 1000)
         self.error = f"{type(error).__name__}: {error}"
         self._close()
         self._failed(rings)

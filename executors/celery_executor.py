@@ -82,7 +82,8 @@ class CeleryExecutor:
     async def health(self) -> Health:
         slots = sum(worker.slots for worker in self._workers)
         if self._doorbell.error is not None:
-            return Health(ok=False, detail=f"the broker is away: {self._doorbell.error}")
+            detail = f"the broker is away: {self._doorbell.error}"
+            return Health(ok=False, detail=detail, away_since=self._doorbell.away_since)
         return Health(ok=slots > 0, detail=f"the broker answers; {slots} slots on {len(self._workers)} live workers")
 
     def wanted(self, accepting: bool) -> Query | None:

@@ -8,11 +8,14 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from executors.base import Capabilities, Executor, Health
+from executors.reason import Explanation
 from executors.watch import Watch
+from executors.why import explain
 from tasks.admission import Admission
 from tasks.errors import IdempotencyMismatch, InvalidSubmission, JobNotFound, StateConflict, Unsupported
 from tasks.job import Event, Filter, Job, LogLine, Mode, NewJob, State, Submission
 from tasks.registry import Registry
+from tasks.store.standing import Order, standing_of
 from tasks.store.store import CANCEL_GRACE, JobStore
 from tasks.worker import Worker
 
@@ -43,6 +46,8 @@ class Control:
         self._watch = watch
         self._executor = executor
         self._grace = round(grace * 1000)
+        #: In which order the queues are served, as far as this process was told.
+        self.order: Order = ()
 
     @property
     def queues(self) -> Collection[str]:
@@ -99,6 +104,13 @@ class Control:
         if job is None:
             raise JobNotFound(f"there is no job {job_id}")
         return job
+
+    async def why(self, job_id: str) -> Explanation:
+        """Why the job does not run or has not ended; from the record, without asking anybody. Or JobNotFound."""
+        found = await standing_of(self.store, job_id, self.order)
+        if found is None:
+            raise JobNotFound(f"there is no job {job_id}")
+        return explain(found, await self.health())
 
     async def list(self, wanted: Filter, limit: int, before: str | None = None) -> Sequence[Job]:
         """Jobs newest first, those with an id below `before`, at most `limit`."""

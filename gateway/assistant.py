@@ -15,6 +15,7 @@ from gateway.query import job_id
 from gateway.reply import Reply, encode, ok
 from tasks.errors import InvalidArguments
 from tasks.job import Filter, Job, State, Submission
+from tasks.moment import moment, moment_or_none
 from tasks.worker import Worker
 
 GENERATE = "generate_ai_response"
@@ -101,7 +102,7 @@ async def status(call: Call) -> Reply:
             status=job.status,
             result=Raw(result),
             error=_error(job),
-            date_done=views.moment_or_none(job.finished_at),
+            date_done=moment_or_none(job.finished_at),
             runtime=job.runtime,
         )
     )
@@ -189,8 +190,8 @@ def _listed(job: Job) -> ListedTask:
         task_name=job.task,
         queue=job.queue,
         status=job.status,
-        created_at=views.moment(job.created_at),
-        date_done=views.moment_or_none(job.finished_at),
+        created_at=moment(job.created_at),
+        date_done=moment_or_none(job.finished_at),
         runtime=job.runtime,
         error=_error(job),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import assistant, jobs, ops, overview, stream, views
+from gateway import assistant, diagnosis, jobs, ops, overview, stream, views
 from gateway.intake import Batch
 from gateway.operation import Operation
 from tasks.job import Submission
@@ -87,6 +87,15 @@ JOBS = (
         Any,
         headers=("If-None-Match",),
         problems=(*STEER, "job-failed", "result-expired"),
+    ),
+    _get(
+        f"{_JOB}/why",
+        diagnosis.why,
+        "explainJob",
+        "Why it does not run, or did not end",
+        "jobs",
+        diagnosis.WhyView,
+        problems=JOB,
     ),
     _get(
         f"{_JOB}/attempts",

@@ -15,6 +15,7 @@ from gateway.call import Call
 from gateway.problems import Refusal
 from gateway.reply import Reply, encode
 from tasks.job import Event, Job, LogLine
+from tasks.moment import moment
 
 #: Seconds between two looks: short while something happens, then longer and longer.
 _FIRST_PAUSE = 0.1
@@ -123,7 +124,7 @@ def _lines(lines: Sequence[LogLine], cursor: Cursor) -> list[bytes]:
 def _status_view(event: Event) -> StatusView:
     return StatusView(
         status=event.status,
-        at=views.moment(event.at),
+        at=moment(event.at),
         attempt=event.attempt,
         runtime=event.runtime,
         worker=event.owner,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from tasks.job import Event, Job, LogLine, Mode, State
+from tasks.moment import moment, moment_or_none
 from tasks.worker import Worker
 
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -153,26 +153,12 @@ class WorkerList(Struct, frozen=True, kw_only=True):
     workers: Sequence[WorkerView]
 
 
-@lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
-
-
-def moment(milliseconds: int) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
-
-
 def milliseconds(text: str) -> int:
-    """The other way round. Raises ValueError for what is not a moment with an offset."""
+    """An RFC 3339 moment in milliseconds since the epoch. ValueError for what is not one, with an offset."""
     found = msgspec.convert(text, datetime)
     if found.tzinfo is None:
         raise ValueError(text)
     return round(found.timestamp() * 1000)
-
-
-def moment_or_none(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else moment(milliseconds)
 
 
 def job_view(job: Job) -> JobView:

@@ -33,7 +33,7 @@ class Reader:
     def __init__(self, backend: Backend) -> None:
         self.engine = backend.engine
         self._backend = backend
-        self._now: ColumnElement[int] = literal_column(CLOCK[self.engine.dialect.name], BigInteger)
+        self.clock: ColumnElement[int] = literal_column(CLOCK[self.engine.dialect.name], BigInteger)
 
     async def get(self, job_id: str) -> Job | None:
         rows = await self._look_up(statements.GET, id=job_id)
@@ -94,24 +94,30 @@ class Reader:
     async def workers(self) -> Sequence[Worker]:
         """The carriers that showed life in the last ten seconds, by name."""
         query = (
-            select(workers).where(workers.c.seen_at >= self._now - WORKER_TTL).order_by(workers.c.name, workers.c.owner)
+            select(workers)
+            .where(workers.c.seen_at >= self.clock - WORKER_TTL)
+            .order_by(workers.c.name, workers.c.owner)
         )
-        return [_worker(row) for row in await self._fetch(query)]
+        return [to_worker(row) for row in await self._fetch(query)]
 
     async def now(self) -> int:
         """The database's clock, in milliseconds since the epoch."""
-        return int((await self._fetch(select(self._now)))[0][0])
+        return int((await self._fetch(select(self.clock)))[0][0])
 
     async def _look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows:
         """A small read of `statements`, past SQLAlchemy's pool and compiler: a quarter of the cost."""
         return await self._backend.fetch(Query(sql, params, rows=rows))
 
-    async def _fetch(self, query: Executable) -> Sequence[Row[Any]]:
+    async def ask(self, *queries: Executable) -> builtins.list[Sequence[Row[Any]]]:
+        """What these reads found, one after the other on one connection."""
         try:
             async with self.engine.connect() as connection:
-                return (await connection.execute(query)).fetchall()
+                return [(await connection.execute(query)).fetchall() for query in queries]
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"the store cannot be read now: {type(error).__name__}") from error
+
+    async def _fetch(self, query: Executable) -> Sequence[Row[Any]]:
+        return (await self.ask(query))[0]
 
     def _conditions(self, wanted: Filter) -> Sequence[ColumnElement[bool]]:
         sets = [(jobs.c.status, wanted.status), (jobs.c.task, wanted.task), (jobs.c.queue, wanted.queue)]
@@ -135,7 +141,7 @@ def _event(row: Row[Any]) -> Event:
     return Event(**{**row._mapping, "status": State(row.status)})
 
 
-def _worker(row: Row[Any]) -> Worker:
+def to_worker(row: Row[Any]) -> Worker:
     values = dict(row._mapping)
     lists = {name: tuple(json.loads(values[name])) for name in ("queues", "tasks")}
     return Worker(**{**values, **lists, "draining": bool(values["draining"])})

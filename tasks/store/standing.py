@@ -1,0 +1,122 @@
+"""How one job stands: all that is known of why it does not run or has not ended, read at once. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Executable, Integer, Row, func, or_, select, tuple_
+from sqlalchemy.sql.expression import literal
+
+from tasks.job import Job
+from tasks.store.reader import Reader, to_worker
+from tasks.store.schema import jobs, limits, workers
+from tasks.store.writer import to_job
+from tasks.worker import Worker
+
+#: Counting the jobs before one ends here: it costs a millisecond a thousand, and who is so far behind needs no more.
+MAX_AHEAD = 10_000
+#: Holders of a concurrency limit that are named.
+MAX_HOLDERS = 20
+
+#: Queues in groups; an earlier group is served strictly before a later one.
+Order = Sequence[Sequence[str]]
+
+_JOB = [jobs.c[name] for name in Job.__struct_fields__]
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """A rate and concurrency limit. `interval` is milliseconds between two starts, 0 for none; `free_at` when the next
+    may start; `ahead` counts the due jobs that pass it before this one; `holders` are the first of the `running`."""
+
+    name: str
+    interval: float
+    max_running: int | None
+    free_at: int
+    ahead: int
+    running: int
+    holders: Sequence[Holder]
+
+
+class Holder(Struct, frozen=True, kw_only=True):
+    """A running job that takes part of a concurrency limit."""
+
+    id: str
+    owner: str
+    started_at: int
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """A job and its surroundings at `now`. `ahead` counts the due jobs served before it, at most MAX_AHEAD; `workers`
+    are all that the registry remembers, those that are lost included."""
+
+    now: int
+    job: Job
+    finished_by: str | None
+    ahead: int
+    limit: Limit | None
+    workers: Sequence[Worker]
+
+
+async def standing_of(reader: Reader, job_id: str, order: Order) -> Standing | None:
+    """Where the job stands; None if there is none. Raises StoreUnavailable."""
+    mine = select(*_JOB, jobs.c.rank, jobs.c.number, jobs.c.finished_by, reader.clock.label("now"))
+    known = select(workers).order_by(workers.c.name, workers.c.owner)
+    found, registry = await reader.ask(mine.where(jobs.c.id == job_id), known)
+    if not found:
+        return None
+    row = found[0]
+    return Standing(
+        now=row.now,
+        job=to_job(tuple(row)[: len(_JOB)]),
+        finished_by=row.finished_by,
+        ahead=await _ahead(reader, row, order),
+        limit=await _limit(reader, row) if row.limit_name else None,
+        workers=[to_worker(worker) for worker in registry],
+    )
+
+
+async def _ahead(reader: Reader, row: Row[Sequence[object]], order: Order) -> int:
+    if row.rank is None:
+        return 0
+    level = next((n for n, group in enumerate(order) if row.queue in group), len(order))
+    mates = order[level] if level < len(order) else ()
+    earlier = [queue for group in order[:level] for queue in group]
+    before = or_(
+        (jobs.c.queue.in_({row.queue, *mates})) & _before(row),
+        jobs.c.queue.in_(earlier),
+    )
+    return int((await reader.ask(_count(before & jobs.c.limit_name.in_({"", row.limit_name}))))[0][0][0])
+
+
+async def _limit(reader: Reader, row: Row[Sequence[object]]) -> Limit | None:
+    mine = jobs.c.limit_name == row.limit_name
+    ahead = _count((jobs.c.queue == row.queue) & mine & _before(row)) if row.rank is not None else select(literal(0))
+    running = mine & (jobs.c.status == "STARTED")
+    named = select(jobs.c.id, jobs.c.owner, jobs.c.started_at).where(running)
+    found, counted, (held,), holders = await reader.ask(
+        select(limits).where(limits.c.name == row.limit_name),
+        ahead,
+        select(func.count()).select_from(jobs).where(running),
+        named.order_by(jobs.c.started_at).limit(MAX_HOLDERS),
+    )
+    if not found:
+        return None
+    return Limit(
+        name=found[0].name,
+        interval=found[0].interval,
+        max_running=found[0].max_running,
+        free_at=round(found[0].free_at),
+        ahead=int(counted[0][0]),
+        running=held[0],
+        holders=[Holder(**holder._mapping) for holder in holders],
+    )
+
+
+def _before(row: Row[Sequence[object]]) -> ColumnElement[bool]:
+    return tuple_(jobs.c.rank, jobs.c.number) < tuple_(literal(row.rank), literal(row.number))
+
+
+def _count(condition: ColumnElement[bool]) -> Executable:
+    due = select(literal(1, Integer)).where(jobs.c.rank.is_not(None), condition).limit(MAX_AHEAD)
+    return select(func.count()).select_from(due.subquery())
