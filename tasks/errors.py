@@ -6,8 +6,11 @@ JobgateError
 │   ├── InvalidArguments
 │   ├── UnknownTask
 │   ├── UnknownQueue
+│   ├── InvalidSchedule
 │   └── IdempotencyMismatch
 ├── JobNotFound
+├── ScheduleNotFound
+├── ScheduleExists         another schedule has that name
 ├── StateConflict          the job is not in a state that allows the step
 ├── Unsupported            this executor cannot do that; see capabilities
 ├── StoreUnavailable       the store did not answer; nothing was changed that was not confirmed
@@ -61,12 +64,28 @@ class UnknownQueue(InvalidSubmission):
     """No queue of that name is configured."""
 
 
+class InvalidSchedule(InvalidSubmission):
+    """The schedule cannot be taken. `field` names the part of a cron expression that is wrong, or is empty."""
+
+    def __init__(self, detail: str | None = None, pointer: str = "", field: str = "") -> None:
+        super().__init__(detail, pointer)
+        self.field = field
+
+
 class IdempotencyMismatch(InvalidSubmission):
     """The Idempotency-Key was used before with another body."""
 
 
 class JobNotFound(JobgateError):
     """There is no job with that id."""
+
+
+class ScheduleNotFound(JobgateError):
+    """There is no schedule of that id or name."""
+
+
+class ScheduleExists(JobgateError):
+    """Another schedule has that name."""
 
 
 class StateConflict(JobgateError):
