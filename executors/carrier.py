@@ -22,7 +22,7 @@ from executors.keeper import Keeper, Running
 from executors.loop_thread import LoopThread
 from executors.reports import Reports
 from executors.runner import Runner
-from executors.settings import Settings
+from executors.settings import Settings, place_of
 from executors.settling import Settling
 from executors.upkeep import Upkeep
 from executors.watch import Watch
@@ -70,6 +70,7 @@ class Carrier:
         self._role = role
         self.slots = role.slots
         self.queues = role.queues
+        self.broker = place_of(settings.broker_url)
         self._main_seat = MainSeat() if role.own_process else None
         self._runner = Runner(registry, settings.result_max_bytes)
         self._loop = LoopThread("jobgate-record")

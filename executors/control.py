@@ -15,7 +15,7 @@ from tasks.admission import Admission
 from tasks.errors import IdempotencyMismatch, InvalidSubmission, JobNotFound, StateConflict, Unsupported
 from tasks.job import Event, Filter, Job, LogLine, Mode, NewJob, State, Submission
 from tasks.registry import Registry
-from tasks.store.standing import Order, standing_of
+from tasks.store.situation import Order, situation_of
 from tasks.store.store import CANCEL_GRACE, JobStore
 from tasks.worker import Worker
 
@@ -107,7 +107,7 @@ class Control:
 
     async def why(self, job_id: str) -> Explanation:
         """Why the job does not run or has not ended; from the record, without asking anybody. Or JobNotFound."""
-        found = await standing_of(self.store, job_id, self.order)
+        found = await situation_of(self.store, job_id, self.order)
         if found is None:
             raise JobNotFound(f"there is no job {job_id}")
         return explain(found, await self.health())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -32,6 +33,8 @@ class Carrier(Protocol):
     def busy(self) -> int: ...
     @property
     def queues(self) -> Sequence[str]: ...
+    @property
+    def broker(self) -> str: ...
 
 
 class Heartbeat:
@@ -76,6 +79,8 @@ class Heartbeat:
                 queues=tuple(carrier.queues),
                 tasks=self._tasks,
                 version=VERSION,
+                broker=carrier.broker,
+                clock_at=round(time.time() * 1000),
                 draining=self.draining,
             )
         )

@@ -10,7 +10,7 @@ from msgspec import Struct
 from tasks.job import Job
 from tasks.moment import moment
 from tasks.store.reader import WORKER_TTL
-from tasks.store.standing import Standing
+from tasks.store.situation import Situation
 from tasks.worker import Worker
 
 
@@ -49,12 +49,12 @@ def state_of(worker: Worker, now: int) -> str:
     return "lost" if not is_live(worker, now) else "draining" if worker.draining else "up"
 
 
-def up(found: Standing) -> list[Worker]:
+def up(found: Situation) -> list[Worker]:
     """The workers that take jobs now."""
     return [worker for worker in found.workers if state_of(worker, found.now) == "up"]
 
 
-def serving(found: Standing) -> list[Worker]:
+def serving(found: Situation) -> list[Worker]:
     """Those of them that take jobs from this job's queue."""
     return [worker for worker in up(found) if found.job.queue in worker.queues]
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -114,6 +115,18 @@ _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
 
+def place_of(broker_url: str) -> str:
+    """The broker without its credentials and options, written in one way: `redis://host:6379/0`."""
+    url = urlsplit(broker_url)
+    port = url.port or {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}.get(url.scheme)
+    path = (
+        url.path
+        if url.scheme == "redis+socket"
+        else f"/{url.path.strip('/') or ('0' if 'redis' in url.scheme else '')}"
+    )
+    return f"{url.scheme}://{url.hostname or ''}{f':{port}' if port and url.hostname else ''}{path}"
+
+
 def _value(name: str, text: str) -> Any:
     if name in _LISTS:
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -136,6 +149,10 @@ def _check_broker(url: str) -> None:
         takes = ", ".join(f"{name}://" for name in _BROKERS)
         # Only what stands before :// is shown: the rest may hold a password.
         raise ConfigurationError(f"CELERY_BROKER_URL takes a URL that begins with {takes}; got {scheme[:20]!r}")
+    try:
+        place_of(url)
+    except ValueError:
+        raise ConfigurationError("CELERY_BROKER_URL: the host or port in it is none") from None
 
 
 def _explain(error: msgspec.ValidationError, given: Mapping[str, Any]) -> ConfigurationError:

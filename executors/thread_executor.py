@@ -43,6 +43,7 @@ class ThreadExecutor:
     """
 
     mode = Mode.THREAD
+    broker = ""
     capabilities = Capabilities(stop_running_sync="interrupt", stop_running_async="interrupt", hard_limit="interrupt")
 
     def __init__(

@@ -9,20 +9,20 @@ from executors.reason import Reason, failure_of, in_seconds, serving, shown, sta
 from executors.remedy import REMEDIES
 from tasks.job import Mode, State
 from tasks.moment import moment
-from tasks.store.standing import MAX_AHEAD, Standing
+from tasks.store.situation import MAX_AHEAD, Situation
 from tasks.worker import Worker
 
-Rule = Callable[[Standing, Health], Reason | None]
+Rule = Callable[[Situation, Health], Reason | None]
 
 
-def waiting(found: Standing, carrier: Health) -> list[Reason]:
+def waiting(found: Situation, carrier: Health) -> list[Reason]:
     """What keeps the job from starting; then what else is to be known; never empty."""
     reasons = [reason for rule in _RULES if (reason := rule(found, carrier)) is not None]
     blocking = [reason for reason in reasons if reason.blocking]
     return [*(blocking or [_nothing(found)]), *(reason for reason in reasons if not reason.blocking)]
 
 
-def _held(found: Standing, _: Health) -> Reason | None:
+def _held(found: Situation, _: Health) -> Reason | None:
     if not found.job.held:
         return None
     return Reason(
@@ -32,7 +32,7 @@ def _held(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _failed(found: Standing, _: Health) -> Reason | None:
+def _failed(found: Situation, _: Health) -> Reason | None:
     job = found.job
     if job.status is not State.RETRY:
         return None
@@ -54,7 +54,7 @@ def _failed(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _given_back(found: Standing, _: Health) -> Reason | None:
+def _given_back(found: Situation, _: Health) -> Reason | None:
     job = found.job
     if job.status is not State.PENDING or job.attempt == 0:
         return None
@@ -66,7 +66,7 @@ def _given_back(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _not_due(found: Standing, _: Health) -> Reason | None:
+def _not_due(found: Situation, _: Health) -> Reason | None:
     job = found.job
     if job.status is not State.PENDING or job.due_at <= found.now:
         return None
@@ -77,7 +77,7 @@ def _not_due(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _rate_limited(found: Standing, _: Health) -> Reason | None:
+def _rate_limited(found: Situation, _: Health) -> Reason | None:
     limit, job = found.limit, found.job
     if limit is None or not limit.interval or job.held or job.due_at > found.now:
         return None
@@ -99,7 +99,7 @@ def _rate_limited(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _concurrency_limited(found: Standing, _: Health) -> Reason | None:
+def _concurrency_limited(found: Situation, _: Health) -> Reason | None:
     limit = found.limit
     if limit is None or limit.max_running is None or limit.running < limit.max_running:
         return None
@@ -118,7 +118,7 @@ def _concurrency_limited(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _nobody_consumes(found: Standing, _: Health) -> Reason | None:
+def _nobody_consumes(found: Situation, _: Health) -> Reason | None:
     queue = found.job.queue
     if serving(found):
         return None
@@ -140,7 +140,7 @@ def _nobody_consumes(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _task_unknown(found: Standing, _: Health) -> Reason | None:
+def _task_unknown(found: Situation, _: Health) -> Reason | None:
     task, takers = found.job.task, serving(found)
     if not takers or any(task in worker.tasks for worker in takers):
         return None
@@ -160,7 +160,7 @@ def _task_unknown(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _broker_away(found: Standing, carrier: Health) -> Reason | None:
+def _broker_away(found: Situation, carrier: Health) -> Reason | None:
     if carrier.away_since is None or any(worker.mode == Mode.THREAD for worker in serving(found)):
         return None
     return Reason(
@@ -172,7 +172,7 @@ def _broker_away(found: Standing, carrier: Health) -> Reason | None:
     )
 
 
-def _behind_others(found: Standing, _: Health) -> Reason | None:
+def _behind_others(found: Situation, _: Health) -> Reason | None:
     if not found.ahead:
         return None
     slots = sum(worker.slots for worker in serving(found))
@@ -185,7 +185,7 @@ def _behind_others(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _slots_busy(found: Standing, _: Health) -> Reason | None:
+def _slots_busy(found: Situation, _: Health) -> Reason | None:
     takers = serving(found)
     slots, busy = sum(worker.slots for worker in takers), sum(worker.busy for worker in takers)
     if not takers or busy < slots:
@@ -198,7 +198,7 @@ def _slots_busy(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _rung(found: Standing, _: Health) -> Reason | None:
+def _rung(found: Situation, _: Health) -> Reason | None:
     rung_at = found.job.rung_at
     if rung_at is None:
         return None
@@ -211,7 +211,7 @@ def _rung(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _expires(found: Standing, _: Health) -> Reason | None:
+def _expires(found: Situation, _: Health) -> Reason | None:
     expires_at = found.job.expires_at
     if expires_at is None:
         return None
@@ -223,7 +223,7 @@ def _expires(found: Standing, _: Health) -> Reason | None:
     )
 
 
-def _nothing(found: Standing) -> Reason:
+def _nothing(found: Situation) -> Reason:
     takers = serving(found)
     idle = sum(worker.slots - worker.busy for worker in takers)
     return Reason(

@@ -13,13 +13,13 @@ from executors.remedy import REMEDIES
 from executors.waiting import waiting
 from tasks.job import State
 from tasks.moment import moment, moment_or_none
-from tasks.store.standing import Standing
+from tasks.store.situation import Situation
 from tasks.worker import Worker
 
-Rule = Callable[[Standing], Reason | None]
+Rule = Callable[[Situation], Reason | None]
 
 
-def explain(found: Standing, carrier: Health) -> Explanation:
+def explain(found: Situation, carrier: Health) -> Explanation:
     """The reasons. `carrier` is this process's own view of its broker."""
     if found.job.is_final:
         reasons = [_ended(found)]
@@ -30,7 +30,7 @@ def explain(found: Standing, carrier: Health) -> Explanation:
     return Explanation(job=found.job, now=found.now, reasons=reasons)
 
 
-def _ended(found: Standing) -> Reason:
+def _ended(found: Situation) -> Reason:
     job = found.job
     at = moment(job.finished_at or 0)
     how = "" if job.error_code is None else f": {failure_of(job)}"
@@ -52,14 +52,14 @@ def _ended(found: Standing) -> Reason:
     )
 
 
-def _error(found: Standing) -> dict[str, str | None] | None:
+def _error(found: Situation) -> dict[str, str | None] | None:
     job = found.job
     if job.error_code is None:
         return None
     return {"code": job.error_code, "type": job.error_type, "message": job.error_message}
 
 
-def _cancelling(found: Standing) -> Reason | None:
+def _cancelling(found: Situation) -> Reason | None:
     job = found.job
     if job.cancel_requested_at is None or job.lease_until is None:
         return None
@@ -72,7 +72,7 @@ def _cancelling(found: Standing) -> Reason | None:
     )
 
 
-def _holder(found: Standing) -> Reason | None:
+def _holder(found: Situation) -> Reason | None:
     job = found.job
     worker = next((worker for worker in found.workers if worker.owner == job.owner), None)
     if worker is not None and is_live(worker, found.now):
@@ -90,7 +90,7 @@ def _holder(found: Standing) -> Reason | None:
     )
 
 
-def _runs(found: Standing, worker: Worker) -> Reason:
+def _runs(found: Situation, worker: Worker) -> Reason:
     job = found.job
     limit = None if job.time_limit is None else (job.started_at or 0) + round(job.time_limit * 1000)
     until = "" if limit is None else f"; its time limit ends it at {in_seconds(limit, found.now)}"
@@ -103,7 +103,7 @@ def _runs(found: Standing, worker: Worker) -> Reason:
     )
 
 
-def _holding(found: Standing, worker: Worker | None) -> dict[str, object]:
+def _holding(found: Situation, worker: Worker | None) -> dict[str, object]:
     job = found.job
     return {
         "worker": None if worker is None else worker.name,
@@ -117,14 +117,14 @@ def _holding(found: Standing, worker: Worker | None) -> dict[str, object]:
     }
 
 
-def _after_loss(found: Standing) -> str:
+def _after_loss(found: Situation) -> str:
     job = found.job
     if job.cancel_requested_at is not None:
         return "it ends in REVOKED"
     return "another worker gets it" if job.losses < job.max_losses else "it ends in FAILURE (worker_lost)"
 
 
-def _unreaped(found: Standing) -> Reason | None:
+def _unreaped(found: Situation) -> Reason | None:
     lease_until = found.job.lease_until
     if lease_until is None or lease_until > found.now - UNREAPED_AFTER:
         return None

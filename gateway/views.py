@@ -144,6 +144,7 @@ class WorkerView(Struct, frozen=True, kw_only=True):
     queues: Sequence[str]
     tasks: Sequence[str]
     version: str
+    broker: str
     draining: bool
     started_at: Moment
     seen_at: Moment
@@ -220,4 +221,5 @@ def line_view(line: LogLine) -> LineView:
 
 def worker_view(worker: Worker) -> WorkerView:
     fields = msgspec.structs.asdict(worker)
+    del fields["clock_at"]  # the doctor looks at it
     return WorkerView(**fields | {"started_at": moment(worker.started_at), "seen_at": moment(worker.seen_at)})

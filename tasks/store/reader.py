@@ -33,7 +33,12 @@ class Reader:
     def __init__(self, backend: Backend) -> None:
         self.engine = backend.engine
         self._backend = backend
-        self.clock: ColumnElement[int] = literal_column(CLOCK[self.engine.dialect.name], BigInteger)
+        self._now: ColumnElement[int] = literal_column(CLOCK[self.engine.dialect.name], BigInteger)
+
+    @property
+    def clock(self) -> ColumnElement[int]:
+        """The database's clock, to stand in a query."""
+        return self._now
 
     async def get(self, job_id: str) -> Job | None:
         rows = await self._look_up(statements.GET, id=job_id)
@@ -94,15 +99,13 @@ class Reader:
     async def workers(self) -> Sequence[Worker]:
         """The carriers that showed life in the last ten seconds, by name."""
         query = (
-            select(workers)
-            .where(workers.c.seen_at >= self.clock - WORKER_TTL)
-            .order_by(workers.c.name, workers.c.owner)
+            select(workers).where(workers.c.seen_at >= self._now - WORKER_TTL).order_by(workers.c.name, workers.c.owner)
         )
         return [to_worker(row) for row in await self._fetch(query)]
 
     async def now(self) -> int:
         """The database's clock, in milliseconds since the epoch."""
-        return int((await self._fetch(select(self.clock)))[0][0])
+        return int((await self._fetch(select(self._now)))[0][0])
 
     async def _look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows:
         """A small read of `statements`, past SQLAlchemy's pool and compiler: a quarter of the cost."""

@@ -150,6 +150,9 @@ workers = Table(
     Column("queues", Text, nullable=False),
     Column("tasks", Text, nullable=False),
     Column("version", Text, nullable=False),
+    # Where it listens for rings, and its host's clock when it showed life: what drifts apart is found by these.
+    Column("broker", Text, nullable=False, server_default=""),
+    Column("clock_at", BigInteger, nullable=False, server_default="0"),
     Column("draining", SmallInteger, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),

@@ -17,7 +17,7 @@ AGEING = 60_000
 
 #: What a `:parameter` holds, where it is not text.
 PARAMETERS = {
-    **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age"), "BIGINT"),
+    **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age", "clock_at"), "BIGINT"),
     **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining"), "INTEGER"),
     "interval": "DOUBLE PRECISION",
 }

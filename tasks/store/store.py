@@ -162,7 +162,7 @@ class JobStore(Reader):
     async def beat(self, worker: Worker) -> None:
         """Put a carrier into the registry, or show that it lives."""
         lists = {"queues": json.dumps(worker.queues), "tasks": json.dumps(worker.tasks)}
-        names = ("owner", "name", "host", "pid", "mode", "pool", "slots", "busy", "version")
+        names = ("owner", "name", "host", "pid", "mode", "pool", "slots", "busy", "version", "broker", "clock_at")
         values = {name: getattr(worker, name) for name in names}
         await self.writer.run(Query(workers.BEAT, {**values, **lists, "draining": int(worker.draining)}))
 

@@ -15,7 +15,7 @@ from executors.control import Control
 from tasks import step
 from tasks.job import ErrorCode, Mode
 from tasks.step import Failure
-from tasks.store.standing import MAX_HOLDERS
+from tasks.store.situation import MAX_HOLDERS
 from tasks.store.store import JobStore
 from tasks.worker import Worker
 from tests.gateway.support import NOBODY, Hand

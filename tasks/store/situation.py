@@ -46,7 +46,7 @@ class Holder(Struct, frozen=True, kw_only=True):
     started_at: int
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class Situation(Struct, frozen=True, kw_only=True):
     """A job and its surroundings at `now`. `ahead` counts the due jobs served before it, at most MAX_AHEAD; `workers`
     are all that the registry remembers, those that are lost included."""
 
@@ -58,7 +58,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     workers: Sequence[Worker]
 
 
-async def standing_of(reader: Reader, job_id: str, order: Order) -> Standing | None:
+async def situation_of(reader: Reader, job_id: str, order: Order) -> Situation | None:
     """Where the job stands; None if there is none. Raises StoreUnavailable."""
     mine = select(*_JOB, jobs.c.rank, jobs.c.number, jobs.c.finished_by, reader.clock.label("now"))
     known = select(workers).order_by(workers.c.name, workers.c.owner)
@@ -66,7 +66,7 @@ async def standing_of(reader: Reader, job_id: str, order: Order) -> Standing | N
     if not found:
         return None
     row = found[0]
-    return Standing(
+    return Situation(
         now=row.now,
         job=to_job(tuple(row)[: len(_JOB)]),
         finished_by=row.finished_by,
