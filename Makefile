@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 LANES ?= 2
 
 # Run this as `$(call install,LOCK)`: makes .venv where there is none, and installs the lock only when it is not
-# the one installed last: a copy of that one lies in .venv.
+# the one installed last: a copy of that one lies in .venv. The command line comes with it.
 define install
 @set -e; lock=$(1); \
 if ! $(BIN)/python -c '' 2>/dev/null; then \
@@ -30,7 +30,8 @@ if ! $(BIN)/python -c '' 2>/dev/null; then \
 fi; \
 if ! cmp -s "$$lock" ".venv/$$lock"; then \
   echo "Installing $$lock"; $(PIP) install --require-hashes -r "$$lock"; cp "$$lock" ".venv/$$lock"; \
-fi
+fi; \
+cmp -s deploy/jobgate $(BIN)/jobgate || cp deploy/jobgate $(BIN)/jobgate
 endef
 
 help: ## list what can be done

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from executors.identity import host
+from executors.identity import VERSION, host
 from executors.keeper import Claimer
 from tasks.errors import JobgateError
 from tasks.registry import Registry
@@ -21,7 +21,6 @@ log = logging.getLogger("jobgate.heartbeat")
 
 #: Seconds between two signs of life.
 BEAT = 1.0
-VERSION = "0.1.0"
 
 
 class Carrier(Protocol):

@@ -7,6 +7,7 @@ import secrets
 import socket
 from pathlib import Path
 
+VERSION = "0.1.0"
 #: Dead, but not yet waited for by its parent.
 ZOMBIE = "zombie"
 UNKNOWN_BOOT = "unknown"

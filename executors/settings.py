@@ -82,6 +82,21 @@ class Settings(Struct, frozen=True, kw_only=True):
         )
 
 
+class CallerSettings(Struct, frozen=True, kw_only=True):
+    """Where a command finds the gateway, and the key that it shows there ("" for none)."""
+
+    url: str
+    api_key: str = ""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> CallerSettings:
+        """JOBGATE_URL and JOBGATE_API_KEY; without a URL, the gateway of this machine at PORT."""
+        url = environ.get("JOBGATE_URL") or f"http://127.0.0.1:{environ.get('PORT') or Settings().port}"
+        if not url.startswith(("http://", "https://")):
+            raise ConfigurationError("JOBGATE_URL takes a URL that begins with http:// or https://")
+        return cls(url=url.rstrip("/"), api_key=environ.get("JOBGATE_API_KEY", ""))
+
+
 VARIABLES = {
     "host": "HOST",
     "port": "PORT",
@@ -108,6 +123,8 @@ VARIABLES = {
     "drain_timeout": "JOBGATE_DRAIN_TIMEOUT",
     "log_level": "LOG_LEVEL",
 }
+#: Those of `CallerSettings`, which the processes leave alone.
+CALLER_VARIABLES = {"url": "JOBGATE_URL", "api_key": "JOBGATE_API_KEY"}
 _LISTS = {"task_modules", "api_keys", "allowed_hosts"}
 _SWITCHES = {"use_celery", "metrics_public"}
 _BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps")
@@ -127,6 +144,11 @@ def place_of(broker_url: str) -> str:
     return f"{url.scheme}://{url.hostname or ''}{f':{port}' if port and url.hostname else ''}{path}"
 
 
+def source_of(variable: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Where the value of a setting comes from: "environment" or "default"."""
+    return "environment" if environ.get(variable) else "default"
+
+
 def _value(name: str, text: str) -> Any:
     if name in _LISTS:
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -136,7 +158,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    known = set(VARIABLES.values())
+    known = {*VARIABLES.values(), *CALLER_VARIABLES.values()}
     for variable in environ:
         if variable.startswith("JOBGATE_") and variable not in known:
             ours = ", ".join(sorted(name for name in known if name.startswith("JOBGATE_")))

@@ -11,7 +11,7 @@ from starlette.routing import Router, compile_path
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from executors.control import Control
-from executors.heartbeat import VERSION
+from executors.identity import VERSION
 from gateway.auth import Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
 from gateway.openapi import describe, encoded, with_names

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from executors.heartbeat import VERSION
+from executors.identity import VERSION
 from gateway.operation import Operation
 from gateway.problems import PROBLEMS, Problem
 from gateway.query import MAX_WAIT

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from executors.heartbeat import VERSION
+from executors.identity import VERSION
 from gateway.openapi import describe, encoded
 from gateway.operation import Operation
 from gateway.problems import PROBLEMS

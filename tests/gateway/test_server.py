@@ -175,7 +175,7 @@ async def test_it_says_where_it_serves_and_ends_when_told(tmp_path: Path, sig: i
         ({"HOST": "::"}, "set JOBGATE_API_KEYS"),
         ({"HOST": "jobs.example"}, "set JOBGATE_API_KEYS"),
         ({"PORT": "eighty"}, "PORT='eighty' is wrong"),
-        ({"JOBGATE_API_KEY": "x"}, "JOBGATE_API_KEY is not a setting"),
+        ({"JOBGATE_API_KEYZ": "x"}, "JOBGATE_API_KEYZ is not a setting"),
         ({"JOBGATE_API_KEYS": "shop:"}, "JOBGATE_API_KEYS takes name:key"),
         ({"JOBGATE_METRICS_PUBLIC": "perhaps"}, "JOBGATE_METRICS_PUBLIC='perhaps' is wrong"),
         ({"CELERY_BROKER_URL": "http://u:secret@broker"}, "CELERY_BROKER_URL takes a URL that begins with redis://"),

@@ -1,0 +1,81 @@
+"""All commands, put together; every trouble ends as one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from executors.identity import VERSION
+from executors.settings import CallerSettings
+from gateway.cli import jobs, output, overview, processes, record, steer
+from gateway.cli.exits import command_error
+
+
+class Commands(TyperGroup):
+    """A group whose commands may raise what the product raises."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            known = command_error(error)
+            if known is None:
+                raise
+            output.note(f"jobgate: {known.words}")
+            raise typer.Exit(known.exit) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Background jobs behind an HTTP gateway.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.say(f"jobgate {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _point(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(help="The gateway; without it JOBGATE_URL, or this machine's.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    caller = CallerSettings.from_env()
+    context.obj = caller if url is None else CallerSettings(url=url.rstrip("/"), api_key=caller.api_key)
+
+
+JOBS, SHOW, RUN = "Jobs", "What there is", "Processes and settings"
+
+_PANELS: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
+    (JOBS, (jobs.submit, jobs.status, jobs.result, jobs.attempts, jobs.wait, jobs.why, jobs.logs, jobs.list_)),
+    (JOBS, (steer.cancel, steer.retry, steer.hold, steer.release)),
+    (SHOW, (overview.tasks, overview.queues, overview.workers, overview.stats)),
+    (RUN, (processes.serve, processes.scheduler, record.config)),
+)
+for panel, commands in _PANELS:
+    for command in commands:
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
+app.command(rich_help_panel=RUN, context_settings=processes.PASS_ON)(processes.worker)
+app.add_typer(record.db, rich_help_panel=RUN)
+
+
+def main() -> None:
+    """The entry point `jobgate`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A task may log what this terminal's encoding does not have.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="jobgate")

@@ -1,0 +1,88 @@
+"""Commands that look at the settings and the store themselves: they work where no gateway runs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NamedTuple
+
+import typer
+
+from executors.settings import CALLER_VARIABLES, VARIABLES, CallerSettings, Settings, source_of
+from gateway.cli import output
+from gateway.cli.exits import CommandError, Exit
+from gateway.cli.options import AsJson
+
+db = typer.Typer(name="db", help="The database's schema.", no_args_is_help=True)
+
+_HIDDEN = "***"
+
+
+class Setting(NamedTuple):
+    """One variable as the processes would read it now."""
+
+    variable: str
+    value: str
+    source: str
+
+
+def config(json_: AsJson = False) -> None:
+    """Show every setting, where it comes from, and no secret. Exit code 2 when one is wrong."""
+    found = list(_settings())
+    if json_:
+        output.as_json([setting._asdict() for setting in found])
+    else:
+        output.table(("variable", "value", "source"), found)
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the database of DATABASE_URL to the schema of this release."""
+    settings, schema = Settings.from_env(), _schema()
+    before, needed = schema.found(settings)
+    if before != needed:
+        schema.upgrade(settings)
+    output.say(f"schema {needed}: " + ("nothing to do" if before == needed else f"upgraded from {before}"))
+
+
+@db.command()
+def check() -> None:
+    """Say whether the database can be reached and has the schema of this release. Exit code 1 when it has not."""
+    settings = Settings.from_env()
+    found, needed = _schema().found(settings)
+    where = shown_url(settings.database_url)
+    if found != needed:
+        raise CommandError(Exit.BAD, f"{where} has schema {found}, needs {needed}: run `jobgate db upgrade`")
+    output.say(f"{where} has schema {needed}, as this release needs")
+
+
+def shown_url(url: str) -> str:
+    """Without what may be secret: the password, and the query, in which some brokers take one."""
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("?")[0]
+    who, at, where = place.rpartition("@")
+    user, colon, _ = who.partition(":")
+    return f"{scheme}://{user}{colon and ':' + _HIDDEN}{at}{where}{'?' + _HIDDEN if '?' in rest else ''}"
+
+
+def _schema() -> ModuleType:
+    # By name: the other commands need no database, and start in a third of the time without one.
+    return importlib.import_module("gateway.cli.schema")
+
+
+def _settings() -> Iterator[Setting]:
+    settings, caller = Settings.from_env(), CallerSettings.from_env()
+    for of, variables in ((settings, VARIABLES), (caller, CALLER_VARIABLES)):
+        for name, variable in variables.items():
+            yield Setting(variable, _shown(name, getattr(of, name)), source_of(variable))
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "api_keys" and isinstance(value, tuple):
+        return ",".join(f"{key.partition(':')[0]}:{_HIDDEN}" if ":" in key else _HIDDEN for key in value)
+    if name == "api_key":
+        return _HIDDEN if value else ""
+    if name.endswith("_url"):
+        return shown_url(str(value))
+    return ",".join(value) if isinstance(value, tuple) else output.shown(value)
