@@ -53,6 +53,9 @@ class Executor(Protocol):
     async def start(self) -> None:
         """Begin to carry; called once."""
 
+    def drain(self) -> None:
+        """Begin nothing more; what runs goes on. Called from a signal's handler, before `stop`, or never."""
+
     async def stop(self, grace: float) -> None:
         """Carry no more; let what runs finish for `grace` seconds, then give the rest back unharmed."""
 

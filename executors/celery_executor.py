@@ -69,6 +69,9 @@ class CeleryExecutor:
         self._store.writer.takers.append(self)
         self._task = asyncio.create_task(self._run(), name="jobgate-relay")
 
+    def drain(self) -> None:
+        """Nothing to do: a ring begins nothing here, and workers wait for it."""
+
     async def stop(self, grace: float) -> None:
         self._credit = dict.fromkeys(self._queues, 0)
         self._task.cancel()

@@ -66,6 +66,11 @@ class Control:
         """Who counts the outcomes that came too late, for the metrics."""
         return self._executor
 
+    def drain(self) -> None:
+        """The process was asked to end: its carrier begins nothing more. A signal's handler may call it."""
+        if self._executor is not None:
+            self._executor.drain()
+
     async def health(self) -> Health:
         """Whether the carrier can carry now."""
         return await self._executor.health() if self._executor else Health(ok=True, detail="none in this process")

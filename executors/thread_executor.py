@@ -93,8 +93,13 @@ class ThreadExecutor:
         if self.heartbeat is not None:
             await self.heartbeat.start()
 
-    async def stop(self, grace: float) -> None:
+    def drain(self) -> None:
         self._open = False
+        if self.heartbeat is not None:
+            self.heartbeat.draining = True
+
+    async def stop(self, grace: float) -> None:
+        self.drain()
         await self._poller
         await self._store.run("SELECT 1")  # behind any claim that is under way: what it brings is given back
         with contextlib.suppress(TimeoutError):

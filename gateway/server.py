@@ -49,6 +49,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._app.draining = True
+        # Now, and not when the door has closed: what would be begun in between would only be given back.
+        self._app.control.drain()
         # From here on a second Ctrl-C ends the process at once; leases bring its jobs back.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from executors import identity
+from executors.heartbeat import Heartbeat
 from executors.keeper import Claimer, Keeper, Running
 from executors.runner import Runner
 from executors.thread_executor import ThreadExecutor
@@ -88,6 +89,26 @@ async def test_a_stop_while_jobs_are_being_claimed_leaves_none_behind(store: Job
         store.writer.takers.remove(executor)
         assert not await store.list(Filter(status=("STARTED",)), 1), "given back, not left to the reaper"
         assert not [job for job in await store.list(Filter(), 1000) if job.losses], "and no budget is used"
+
+
+async def test_a_drain_claims_nothing_more_and_loses_nothing_of_what_runs(store: JobStore) -> None:
+    executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
+    executor.heartbeat = Heartbeat(store, CLAIMER, "gateway@tests", "threads", executor, REGISTRY)
+    await executor.start()
+    await accept(store, "faults.plain", SLOTS)
+    executor.drain()
+    await accept(store, "faults.plain", 5)
+
+    async def idle() -> bool:
+        return executor.busy == 0
+
+    await eventually_async(idle, within=10)
+    await executor.heartbeat.beat()
+    assert [worker.draining for worker in await store.workers()] == [True]
+    await executor.stop(1.0)
+    jobs = await store.list(Filter(), 100)
+    assert [job.status for job in jobs if job.attempt] == [State.SUCCESS] * SLOTS
+    assert [job.status for job in jobs if not job.attempt] == [State.PENDING] * 5
 
 
 async def test_an_attempt_that_lost_its_lease_goes_back_to_wait_and_is_not_called_cancelled() -> None:

@@ -52,9 +52,13 @@ class Hand:
     def __init__(self, store: JobStore) -> None:
         self.store = store
         self.told: list[str] = []
+        self.drained = False
         self.well = Health(ok=True, detail="4 slots")
 
     async def start(self) -> None: ...
+
+    def drain(self) -> None:
+        self.drained = True
 
     async def stop(self, grace: float) -> None: ...
 

@@ -19,6 +19,7 @@ from gateway.app import Gateway
 from gateway.server import Server, listen
 from tasks.store.store import JobStore
 from tests.gateway.conftest import opened
+from tests.gateway.support import Hand
 
 
 @pytest.fixture(params=["sqlite"])
@@ -154,6 +155,13 @@ async def process(tmp_path: Path, module: str = "gateway", **environ: str) -> As
         with contextlib.suppress(ProcessLookupError):
             started.kill()
         await started.communicate()
+
+
+async def test_the_signal_itself_stops_claims_while_the_door_is_still_open(server: Server, hand: Hand) -> None:
+    server.handle_exit(signal.SIGTERM, None)
+    assert hand.drained
+    assert (await say(server, b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[0] == 503, "answered: still open"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
