@@ -15,6 +15,10 @@ from tasks.job import Attempt, Job
 #: How long, in milliseconds, a job must have waited longer to be served before one of the next higher priority.
 AGEING = 60_000
 
+#: How long, in milliseconds, an attempt may stand past its time limit before it is reaped: its own process ends it at
+#: the limit, and if that fails, shows by its signs of life, one a second, that it is there.
+OVERRUN = 3_000
+
 #: What a `:parameter` holds, where it is not text.
 PARAMETERS = {
     **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age", "clock_at"), "BIGINT"),
@@ -88,10 +92,10 @@ RETURNING created_at"""
 #: The same for jobs whose id or idempotency key may stand already: those are not written and not returned.
 ACCEPT_ONCE = ACCEPT.replace("RETURNING", "ON CONFLICT DO NOTHING RETURNING")
 
-_CLAIMED = """
-    status = 'STARTED', attempt = attempt + 1, owner = :owner, mode = :mode, started_at = {now}, rank = NULL,
+_CLAIMED = f"""
+    status = 'STARTED', attempt = attempt + 1, owner = :owner, mode = :mode, started_at = {{now}}, rank = NULL,
     rung_at = NULL, runtime = NULL, progress = NULL,
-    lease_until = {now} + {least}(:lease, CAST(COALESCE(time_limit * 1000 + :grace, :lease) AS BIGINT))"""
+    lease_until = {{now}} + {{least}}(:lease, CAST(COALESCE(time_limit * 1000 + {OVERRUN}, :lease) AS BIGINT))"""
 
 CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
 
@@ -197,9 +201,9 @@ ENDED_BY = """
 SELECT status FROM jobs WHERE id = :id AND attempt = :attempt AND finished_by = :owner AND status <> 'STARTED'"""
 
 #: How long an attempt that was told to stop may still show life, and where its lease ends therefore.
-_LEASE_END = """{least}(
-    {least}({now} + :lease, CAST(COALESCE(started_at + time_limit * 1000 + :grace, {now} + :lease) AS BIGINT)),
-    COALESCE(cancel_requested_at + :grace, {now} + :lease))"""
+_LEASE_END = f"""{{least}}(
+    {{least}}({{now}} + :lease, CAST(COALESCE(started_at + time_limit * 1000 + {OVERRUN}, {{now}} + :lease) AS BIGINT)),
+    COALESCE(cancel_requested_at + :grace, {{now}} + :lease))"""
 
 #: rows: [id, attempt]. Returns id and when a cancel was asked for, of those still held by `:owner`.
 RENEW = f"""

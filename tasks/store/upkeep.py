@@ -22,8 +22,10 @@ WHERE number {{among (}}
     SELECT number FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
     LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id"""
 
-#: The lease was clamped to the time limit: an attempt whose lease reached it ran out of time, any other was lost.
-_OVERRAN = "(time_limit IS NOT NULL AND lease_until >= started_at + time_limit * 1000)"
+#: Ran out of time: its process has shown life since the limit. Of any other attempt nobody knows how far it came, even
+#: if its limit has passed meanwhile: its worker was lost, and it may run again.
+_OVERRAN = """(time_limit IS NOT NULL AND lease_until >= started_at + time_limit * 1000 AND EXISTS (
+        SELECT 1 FROM workers WHERE workers.owner = jobs.owner AND seen_at >= jobs.started_at + time_limit * 1000))"""
 _REAPED = f"""CASE WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED' WHEN {_OVERRAN} THEN 'FAILURE'
     WHEN losses < max_losses THEN 'RETRY' ELSE 'FAILURE' END"""
 
@@ -43,7 +45,7 @@ UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_b
         ELSE 'worker_lost' END,
     error_type = NULL, error_trace = NULL,
     error_message = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled; it did not stop by itself in time'
-        WHEN {_OVERRAN} THEN 'it ran past its time limit and showed no more life'
+        WHEN {_OVERRAN} THEN 'it ran past its time limit and its worker, which lives, did not end it'
         ELSE 'its worker was lost: no sign of life from ' || owner END
 WHERE number {{among (}}
     SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}

@@ -13,9 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tasks.job import FINAL, WAITING, State
 from tasks.step import MOVES
-from tasks.store import statements, upkeep
-from tasks.store.backend import Query, Rows
+from tasks.store import statements, upkeep, workers
+from tasks.store.backend import PARAM, Query, Rows
 from tasks.store.schema import jobs
+from tasks.store.statements import kind
 from tasks.store.writer import new_row
 from tests.store.support import GRACE, LEASE, START, new_job
 
@@ -33,6 +34,8 @@ WORDING: Mapping[str, str] = {
     "EXPIRE": upkeep.EXPIRE,
     "REAP": upkeep.REAP,
     "ABANDON": upkeep.ABANDON,
+    "BEAT": workers.BEAT,
+    "GONE": workers.GONE,
 }
 #: Which of `step.MOVES` a statement may make; the others change no status.
 MAKES = {
@@ -66,7 +69,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.now = START
         self.rows: Snapshot = {}
-        tables = ("jobs", "events")
+        #: When each owner showed life last.
+        self.seen: dict[str, int] = {}
+        tables = ("jobs", "events", "workers")
         self._run([*(Query(f"DELETE FROM {table}") for table in tables), self._clock()])
         # A few to begin with, one of them ended, so that no rule is idle for long.
         for fields in (
@@ -79,6 +84,9 @@ class Machine(RuleBasedStateMachine):
             self._apply("ACCEPT", rows=[new_row(new_job(**fields), "thread")])
         first = min(self.rows)
         self._apply("CLAIM", rows=[[first]], owner="me", **_terms)
+        limited = next(job for job, row in self.rows.items() if row["time_limit"])
+        self._apply("CLAIM", rows=[[limited]], owner="you", **_terms)
+        self.beat("you")
         self._apply("SETTLE", rows=[[first, 1, "me", State.SUCCESS, 0, "1", 0.1, 0, None, None, None, None]])
 
     @rule(
@@ -138,7 +146,7 @@ class Machine(RuleBasedStateMachine):
         self._touched(before, held)
         for row in map(self.rows.__getitem__, held):  # I7
             ends = [self.now + LEASE]
-            ends += [row["started_at"] + row["time_limit"] * 1000 + GRACE] if row["time_limit"] else []
+            ends += [row["started_at"] + row["time_limit"] * 1000 + statements.OVERRUN] if row["time_limit"] else []
             ends += [row["cancel_requested_at"] + GRACE] if row["cancel_requested_at"] else []
             assert row["lease_until"] == min(ends)
 
@@ -173,6 +181,9 @@ class Machine(RuleBasedStateMachine):
         for job in [job for job in before if before[job] != self.rows[job]]:
             stopped = before[job]["cancel_requested_at"] is not None
             assert (self.rows[job]["status"] == State.REVOKED) == stopped
+            overran = not stopped and self._overran(before[job])  # I10
+            assert (self.rows[job]["error_code"] == "timeout") == overran
+            assert self.rows[job]["losses"] == before[job]["losses"] + (not stopped and not overran)
 
     @rule(owner=owners)
     def abandon(self, owner: str) -> None:
@@ -180,6 +191,22 @@ class Machine(RuleBasedStateMachine):
         theirs = [job for job, row in before.items() if row["owner"] == owner]
         assert sorted(row[0] for row in answer) == sorted(theirs)
         self._touched(before, theirs)
+
+    @rule(owner=owners)
+    def live(self, owner: str) -> None:
+        self.beat(owner)
+
+    def beat(self, owner: str) -> None:
+        nothing = {name: "" if kind(name) == "TEXT" else 0 for name in PARAM.findall(workers.BEAT)}
+        before, _ = self._apply("BEAT", **{**nothing, "owner": owner})
+        self.seen[owner] = self.now
+        self._touched(before, [])
+
+    @rule(owner=owners)
+    def gone(self, owner: str) -> None:
+        before, _ = self._apply("GONE", owner=owner)
+        self.seen.pop(owner, None)
+        self._touched(before, [])
 
     @rule(milliseconds=st.sampled_from([1, 1_000, 5_500, LEASE]))
     def wait(self, milliseconds: int) -> None:
@@ -220,6 +247,13 @@ class Machine(RuleBasedStateMachine):
     def _in_time(self, row: Row) -> bool:
         return bool(row["due_at"] <= self.now and (row["expires_at"] is None or row["expires_at"] > self.now))
 
+    def _overran(self, row: Row) -> bool:
+        """Its process has shown life since the limit, and nobody has declared it dead."""
+        if row["time_limit"] is None:
+            return False
+        limit = row["started_at"] + row["time_limit"] * 1000
+        return bool(row["lease_until"] >= limit and self.seen.get(row["owner"], 0) >= limit)
+
     def _claimed(self, before: Snapshot, answer: Rows, owner: str, expected: Sequence[str]) -> None:
         assert sorted(row[0] for row in answer) == sorted(expected)
         self._touched(before, expected)
@@ -238,13 +272,13 @@ class Machine(RuleBasedStateMachine):
         """Nobody else's row has changed."""
         assert {job for job in before if before[job] != self.rows[job]} <= set(expected)
 
-    def _apply(self, name: str, rows: Any = None, **params: Any) -> tuple[Snapshot, Rows]:
+    def _apply(self, statement: str, /, rows: Any = None, **params: Any) -> tuple[Snapshot, Rows]:
         """Run a statement; what was there before it, and what it returned."""
         before = self.rows
-        answer, found = self._run([Query(self.wording[name], params, rows=rows), SNAPSHOT])
+        answer, found = self._run([Query(self.wording[statement], params, rows=rows), SNAPSHOT])
         self.rows = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in found}
         for job, row in before.items():
-            _legal(name, row, self.rows[job])
+            _legal(statement, row, self.rows[job])
         return before, answer
 
     def _run(self, program: list[Query]) -> list[Rows]:

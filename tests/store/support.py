@@ -13,6 +13,7 @@ from tasks.admission import new_id
 from tasks.job import Attempt, ErrorCode, Mode, NewJob, State
 from tasks.store import statements
 from tasks.store.store import JobStore, open_store
+from tasks.worker import Worker
 
 #: The database's clock as the tests have it: SQL that reads a table.
 CLOCK = "(SELECT ms FROM clock)"
@@ -38,6 +39,24 @@ def new_job(**fields: Any) -> NewJob:
         "time_limit": None,
     }
     return NewJob(**{**plain, **fields})
+
+
+def worker(owner: str, **fields: Any) -> Worker:
+    plain: dict[str, Any] = {
+        "owner": owner,
+        "name": "w@h",
+        "host": "h",
+        "pid": 1,
+        "mode": "thread",
+        "pool": "threads",
+        "slots": 1,
+        "busy": 0,
+        "queues": ("q",),
+        "tasks": ("t",),
+        "version": "0",
+        "draining": False,
+    }
+    return Worker(**{**plain, **fields})
 
 
 class Bench:

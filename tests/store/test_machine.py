@@ -42,6 +42,7 @@ MUTANTS = [
     ("reap who still lives", "REAP", "lease_until < {now}", "lease_until < {now} + 5000"),
     ("reap past a cancel", "REAP", "WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED'", ""),
     ("reap for ever", "REAP", "WHEN losses < max_losses THEN", "WHEN losses <= max_losses THEN"),
+    ("reap the lost as overrun", "REAP", "AND seen_at >= jobs.started_at + time_limit * 1000", ""),
     ("renew any attempt", "RENEW", "AND jobs.attempt = s.attempt", ""),
     ("renew for anybody", "RENEW", "AND jobs.owner = :owner", "AND :owner = :owner"),
     ("renew for ever", "RENEW", "COALESCE(cancel_requested_at + :grace, {now} + :lease)", "{now} + :lease"),

@@ -8,8 +8,8 @@ import pytest
 
 from tasks import step
 from tasks.job import FINAL, WAITING, Attempt, State
-from tasks.store import upkeep
-from tests.store.support import BROKEN, LEASE, ME, YOU, Bench, new_job
+from tasks.store import statements, upkeep
+from tests.store.support import BROKEN, LEASE, ME, YOU, Bench, new_job, worker
 
 
 async def _accept(bench: Bench, job: Attempt) -> None:
@@ -174,26 +174,55 @@ async def test_a_success_wins_over_a_cancel_that_came_too_late(bench: Bench) -> 
 
 
 @pytest.mark.parametrize(
-    ("fields", "cancelled", "status", "code", "budget"),
+    ("fields", "seen", "cancelled", "decision", "budget"),
     [
-        ({}, False, State.RETRY, "worker_lost", (0, 1)),
-        ({"max_losses": 0}, False, State.FAILURE, "worker_lost", (0, 1)),
-        ({"time_limit": 3.0}, False, State.FAILURE, "timeout", (1, 0)),
-        ({}, True, State.REVOKED, "cancelled", (0, 0)),
+        ({}, 0, False, (State.RETRY, "worker_lost"), (0, 1)),
+        ({"max_losses": 0}, 0, False, (State.FAILURE, "worker_lost"), (0, 1)),
+        # The limit is within the lease: only a sign of life since then tells an overrun from a loss.
+        ({"time_limit": 3.0}, 2_999, False, (State.RETRY, "worker_lost"), (0, 1)),
+        ({"time_limit": 3.0}, 3_000, False, (State.FAILURE, "timeout"), (1, 0)),
+        ({"time_limit": 3.0, "max_losses": 0}, 2_999, False, (State.FAILURE, "worker_lost"), (0, 1)),
+        ({"time_limit": LEASE / 1000}, LEASE - 1, False, (State.RETRY, "worker_lost"), (0, 1)),
+        ({"time_limit": 3.0}, 3_000, True, (State.REVOKED, "cancelled"), (0, 0)),
+        ({}, 0, True, (State.REVOKED, "cancelled"), (0, 0)),
     ],
 )
 async def test_what_the_reaper_decides(
-    bench: Bench, fields: dict[str, float], cancelled: bool, status: State, code: str, budget: tuple[int, int]
+    bench: Bench,
+    fields: dict[str, float],
+    seen: int,
+    cancelled: bool,
+    decision: tuple[State, str],
+    budget: tuple[int, int],
 ) -> None:
     attempt = await bench.started(**fields)
     if cancelled:
         await bench.store.cancel(attempt.id)
-    await bench.advance(LEASE + 1)
+    await bench.advance(seen)
+    await bench.store.beat(worker("me"))
+    await bench.advance(LEASE + 3_001 - seen)
     reaped = await bench.store.run(upkeep.REAP, n=10)
-    assert reaped == [(attempt.id, "t", status, code, "me")]
+    assert reaped == [(attempt.id, "t", *decision, "me")]
     row = await bench.row(attempt.id)
     assert (row["failures"], row["losses"]) == budget
-    assert (row["finished_at"] is not None) == (status in FINAL)
+    assert (row["finished_at"] is not None) == (decision[0] in FINAL)
+
+
+async def test_a_worker_that_died_within_its_last_lease_before_the_limit_was_lost(bench: Bench) -> None:
+    attempt = await bench.started(time_limit=60.0)
+    await bench.advance(55_000)
+    await bench.store.beat(worker("me"))
+    await bench.store.renew([(attempt.id, attempt.attempt)], ME)
+    await bench.advance(60_000)
+    assert [row[3] for row in await bench.store.run(upkeep.REAP, n=10)] == ["worker_lost"]
+
+
+async def test_a_dead_owners_attempt_was_lost_even_past_its_limit(bench: Bench) -> None:
+    attempt = await bench.started(time_limit=3.0)
+    await bench.advance(3_000)
+    await bench.store.beat(worker("me"))
+    await bench.store.abandon([attempt.owner])
+    assert [row[3] for row in await bench.store.run(upkeep.REAP, n=10)] == ["worker_lost"]
 
 
 async def test_a_dead_owners_attempts_are_given_up_at_once(bench: Bench) -> None:
@@ -212,7 +241,7 @@ async def test_a_lease_ends_with_the_limit_and_with_the_grace(bench: Bench) -> N
     held = await bench.store.renew([*attempts, (free.id, 2), ("unknown", 1)], ME)
     assert held == {free.id: False, limited.id: False, stopped.id: True}
     leases = [(await bench.row(job_id))["lease_until"] - bench.now for job_id, _ in attempts]
-    assert leases == [LEASE, 5_000 + 2_000 - 1_500, 2_000 - 1_500]
+    assert leases == [LEASE, 5_000 + statements.OVERRUN - 1_500, 2_000 - 1_500]
     assert await bench.store.renew(attempts, YOU) == {}
 
 
