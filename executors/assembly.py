@@ -16,12 +16,14 @@ from executors.keeper import Claimer
 from executors.runner import Runner
 from executors.settings import Settings
 from executors.thread_executor import ThreadExecutor
+from executors.ticker import Ticker
 from executors.upkeep import Upkeep
 from executors.watch import Watch
 from tasks import handle, registry
 from tasks.admission import Admission
 from tasks.job import Mode
 from tasks.registry import Registry
+from tasks.store.schedule_store import ScheduleStore
 from tasks.store.store import JobStore, open_store
 from tasks.task import DEFAULT_QUEUE
 
@@ -76,7 +78,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
         watch = Watch(store, _WATCH[settings.mode])
         control = Control(store, found, admission, watch, executor, settings.cancel_grace)
         control.order = queue_order(settings, admission)
-        upkeep = Upkeep(store, settings.result_expires, settings.job_retention)
+        upkeep = _upkeep(settings, store, admission)
         handle.bind(handles.LoopClient(control))
         await executor.start()
         upkeep.start()
@@ -93,8 +95,9 @@ async def scheduler(settings: Settings) -> AsyncIterator[None]:
     """Upkeep without a door and without slots; in Celery mode with the relay."""
     found = load_tasks(settings)
     async with opened(settings) as store:
-        upkeep = Upkeep(store, settings.result_expires, settings.job_retention)
-        relay = _relay(settings, store, found, Admission(found, settings.defaults)) if settings.use_celery else None
+        admission = Admission(found, settings.defaults)
+        upkeep = _upkeep(settings, store, admission)
+        relay = _relay(settings, store, found, admission) if settings.use_celery else None
         upkeep.start()
         if relay is not None:
             await relay.start()
@@ -104,6 +107,12 @@ async def scheduler(settings: Settings) -> AsyncIterator[None]:
             if relay is not None:
                 await relay.stop(0)
             await upkeep.stop()
+
+
+def _upkeep(settings: Settings, store: JobStore, admission: Admission) -> Upkeep:
+    schedules = ScheduleStore(store, make_owner())
+    ticker = Ticker(store, schedules, admission, settings.job_retention, settings.cancel_grace)
+    return Upkeep(store, settings.result_expires, settings.job_retention, ticker.tick)
 
 
 async def declare_limits(store: JobStore, found: Registry) -> None:

@@ -26,25 +26,31 @@ SWEEP_PAUSE = 1.0
 #: Seconds after which a carrier without a sign of life is struck off the registry.
 WORKER_MEMORY = 3600.0
 
+#: Does something once; seconds until it is to be done again.
+Duty = Callable[[], Awaitable[float]]
+
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class Upkeep:
-    """Leaderless: each duty is a conditional update, so any number of processes may run them at once."""
+    """Leaderless: each duty is a conditional update, so any number of processes may run them at once. `more` are duties
+    beyond its own."""
 
-    def __init__(self, store: JobStore, result_expires: float, job_retention: float) -> None:
+    def __init__(self, store: JobStore, result_expires: float, job_retention: float, *more: Duty) -> None:
         self._store = store
+        self._more = more
         self._result_age = round(result_expires * 1000)
         self._job_age = round(job_retention * 1000)
         self._swept = _FIRST_ID
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        beats: list[tuple[Callable[[], Awaitable[float]], str]] = [
+        beats: list[tuple[Duty, str]] = [
             (self.stage, "stage"),
             (self.reap, "reap"),
             (self.sweep, "sweep"),
             (self.tally, "tally"),
+            *((duty, "duty") for duty in self._more),
         ]
         self._tasks = [asyncio.create_task(self._beat(duty), name=f"jobgate-{name}") for duty, name in beats]
 
@@ -98,7 +104,7 @@ class Upkeep:
         await self._store.tallies.fold()
         return SWEEP_PAUSE
 
-    async def _beat(self, duty: Callable[[], Awaitable[float]]) -> None:
+    async def _beat(self, duty: Duty) -> None:
         while True:
             try:
                 pause = await duty()

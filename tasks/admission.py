@@ -48,6 +48,10 @@ class Admission:
         self._usual: dict[str, Limits] = {}
         self.queues: Collection[str] = {*defaults.queues, *(task.queue for task in registry)}
 
+    def knows(self, task: str) -> bool:
+        """Whether a task of that name is registered."""
+        return task in self._registry
+
     def admit(self, wish: Submission, **given: Any) -> NewJob:
         """The row for `wish`; `given` sets fields that no submission has (id, retry_of, idempotency_key …).
 

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, field
 
 from tasks import clock_change, cron
 from tasks.errors import InvalidSchedule
+from tasks.job import Submission
 
 #: Clocks are put back by less than this.
 _REPEAT = timedelta(hours=3)
@@ -64,7 +65,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     time_limit: float | None = None
     tags: list[str] = field(default_factory=list)
     overlap: Overlap = Overlap.ALLOW
-    catch_up: Seconds = 3600.0
+    catch_up: Annotated[float, Meta(ge=10, le=MAX_SECONDS)] = 3600.0
     jitter: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     pause_after: Annotated[int, Meta(ge=1, le=1000)] | None = None
     type: Annotated[str, Meta(max_length=40)] = "user"
@@ -234,6 +235,21 @@ def write_spec(spec: Spec) -> str:
 
 
 _read_spec = lru_cache(maxsize=1024)(msgspec.json.Decoder(Spec).decode)
+
+
+def submission(spec: Spec) -> Submission:
+    """What a caller would have to send for a job of `spec`."""
+    return Submission(
+        task=spec.task,
+        args=spec.args,
+        kwargs=spec.kwargs,
+        queue=spec.queue,
+        priority=spec.priority,
+        max_retries=spec.max_retries,
+        soft_time_limit=spec.soft_time_limit,
+        time_limit=spec.time_limit,
+        tags=[*spec.tags, f"schedule:{spec.name}"],
+    )
 
 
 def delay(spec: Spec, schedule_id: str, fire_at: int) -> int:

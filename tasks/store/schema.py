@@ -190,3 +190,63 @@ cursors = Table(
     Column("txid", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
 )
+
+#: Rules that make jobs. `spec` is the JSON of a `tasks.schedule.Spec`, `declared` what code last said where it declares
+#: the schedule; a deleted one of these stays as a row, or the next start would bring it back. `token` marks whose tick
+#: moved the row last.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("spec", Text, nullable=False),
+    Column("declared", Text),
+    Column("origin", Text, nullable=False),
+    Column("enabled", SmallInteger, nullable=False),
+    Column("paused", Text),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("anchor", BigInteger, nullable=False),
+    Column("next_at", BigInteger),
+    Column("last_at", BigInteger),
+    Column("last_job", Text),
+    Column("fired", BigInteger, nullable=False, server_default="0"),
+    Column("missed", BigInteger, nullable=False, server_default="0"),
+    Column("skipped", BigInteger, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("counted_from", BigInteger, nullable=False, server_default="0"),
+    Column("error", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("token", Text),
+)
+_partial("schedules_due", "enabled = 1", schedules.c.next_at)
+
+#: What was decided about a fire time, once: the key is what keeps two schedulers from firing it twice. `open` is set
+#: while the fate of the job matters to later fire times.
+fires = Table(
+    "fires",
+    metadata,
+    Column("schedule_id", Text, primary_key=True),
+    Column("fire_at", BigInteger, primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("job_id", Text, unique=True),
+    Column("open", SmallInteger, nullable=False, server_default="0"),
+    Column("status", Text),
+    Column("reason", Text),
+    Column("decided_at", BigInteger, nullable=False),
+    Column("decided_by", Text, nullable=False),
+)
+_partial("fires_open", "open = 1", fires.c.schedule_id, fires.c.fire_at)
+_partial("fires_queued", "outcome = 'queued'", fires.c.schedule_id, fires.c.fire_at)
+Index("fires_decided", fires.c.decided_at)
+
+#: How late fire times were served, all schedules together: `label` is a bucket's upper bound.
+lateness = Table(
+    "lateness",
+    metadata,
+    Column("label", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("total", Float, nullable=False),
+)

@@ -179,6 +179,10 @@ class JobStore(Reader):
         returned: Rows = await self.writer.run(Query(sql, params, rows=rows))
         return returned
 
+    async def look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows:
+        """A small read, by key or by index: as `run`, but outside any transaction."""
+        return await self._look_up(sql, rows, **params)
+
     async def _one(self, sql: str, **params: Any) -> Job | None:
         rows = await self.writer.run(Query(sql, params))
         return to_job(rows[0]) if rows else None

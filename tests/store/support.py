@@ -82,7 +82,10 @@ class Bench:
         self.now = START
         async with self.store.engine.begin() as connection:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS clock (ms BIGINT NOT NULL)"))
-            for table in ("jobs", "events", "logs", "workers", "limits", "tallies", "cursors", "clock"):
+            for table in (
+                "jobs", "events", "logs", "workers", "limits", "tallies", "cursors", "schedules", "fires", "lateness",
+                "clock",
+            ):  # fmt: skip  # a list
                 await connection.execute(text(f"DELETE FROM {table}"))
             await connection.execute(text("INSERT INTO clock VALUES (:ms)"), {"ms": START})
 

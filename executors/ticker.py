@@ -1,0 +1,152 @@
+"""Fires what has come due. Any number of processes may tick at once: each fire time is decided by one of them.
+
+What to do is decided in `tasks.plan`, and written with the fence and the key of `tasks.store.schedules`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from tasks.admission import Admission
+from tasks.errors import InvalidSubmission
+from tasks.job import NewJob
+from tasks.plan import Decision, Outcome, overdue, plan
+from tasks.schedule import Overlap, Schedule, delay, read_spec, rule_of_text, submission
+from tasks.store.schedule_store import Due, Fire, Move, Queued, ScheduleStore
+from tasks.store.store import JobStore
+
+log = logging.getLogger("jobgate.schedules")
+
+#: Seconds between looks, while nothing comes due before; so soon a change made in another process is seen.
+LOOK_PAUSE = 1.0
+#: The same, while a fire time waits for a job to end, and after a look that left something to do.
+QUEUED_PAUSE = 0.2
+#: Schedules that one look takes up.
+CHUNK = 100
+#: Looks between two sweeps of old fire times.
+SWEEP_EVERY = 600
+
+
+class Ticker:
+    """One per process that keeps the record moving. `retention` and `grace` are in seconds."""
+
+    def __init__(
+        self, store: JobStore, schedules: ScheduleStore, admission: Admission, retention: float, grace: float
+    ) -> None:
+        self._store = store
+        self._schedules = schedules
+        self._admission = admission
+        self._retention = round(retention * 1000)
+        self._grace = round(grace * 1000)
+        self._looks = 0
+        self._unknown: set[str] = set()
+
+    async def tick(self) -> float:
+        """One look at everything; seconds until the next."""
+        await self._follow()
+        more = await self._fire()
+        waiting = await self._unqueue()
+        self._looks += 1
+        if self._looks % SWEEP_EVERY == 0:
+            await self._schedules.forget(self._retention)
+        if more:
+            return 0.0
+        pause = QUEUED_PAUSE if waiting else LOOK_PAUSE
+        wait = await self._schedules.next_fire()
+        # What is due now and was left is another process's, or its task is not known here.
+        return pause if wait is None or wait <= 0 else min(wait + 0.001, pause)
+
+    async def _follow(self) -> None:
+        """Note how the jobs ended on which later fire times depend."""
+        ended = await self._schedules.ended(CHUNK)
+        if ended:
+            for name, failures in await self._schedules.close(ended):
+                log.warning("schedule %s is paused: %d of its jobs in a row have failed", name, failures)
+
+    async def _fire(self) -> bool:
+        """Decide what is due; whether there may be more."""
+        found = await self._schedules.due(CHUNK)
+        moves: list[Move] = []
+        fires: list[Fire] = []
+        for due in found:
+            move, decided = self._decide(due)
+            if move.next_at != due.schedule.next_at:
+                moves.append(move)
+                fires += decided
+        if not moves:
+            return False
+        await self._schedules.move(moves, fires)
+        return True
+
+    def _decide(self, due: Due) -> tuple[Move, list[Fire]]:
+        schedule = due.schedule
+        assert schedule.next_at is not None, "it is due"
+        spec = read_spec(schedule.spec)
+        rule = rule_of_text(schedule.spec, schedule.anchor)
+        if self._knows(schedule):
+            planned = plan(spec, rule, schedule.next_at, due.now, due.facts)
+        else:
+            planned = overdue(spec, rule, schedule.next_at, due.now)
+        fires = [self._fire_of(schedule, decision, due.now) for decision in planned.decisions]
+        if planned.missed:
+            log.warning("schedule %s: %d fire times were missed", schedule.name, planned.missed)
+        skipped = sum(fire.outcome == Outcome.SKIPPED for fire in fires)
+        error = next((fire.reason for fire in fires if fire.outcome == Outcome.REFUSED), None)
+        move = Move(schedule=schedule, next_at=planned.next_at, missed=planned.missed, skipped=skipped, error=error)
+        return move, fires
+
+    def _fire_of(self, schedule: Schedule, decision: Decision, now: int) -> Fire:
+        outcome, reason, job = decision.outcome, decision.reason, None
+        if outcome is Outcome.FIRED:
+            try:
+                job = job_of(self._admission, schedule, decision.at)
+            except InvalidSubmission as error:
+                log.warning("schedule %s cannot fire: %s", schedule.name, error)
+                outcome, reason = Outcome.REFUSED, str(error)
+        return Fire(
+            schedule_id=schedule.id,
+            fire_at=decision.at,
+            outcome=outcome,
+            job=job,
+            followed=read_spec(schedule.spec).followed,
+            reason=reason,
+            late=(now - decision.at) / 1000,
+        )
+
+    async def _unqueue(self) -> bool:
+        """Make the jobs of those fire times whose turn has come; whether some still wait."""
+        waiting = await self._schedules.queued(CHUNK)
+        for queued in waiting:
+            if not self._knows(queued.schedule):
+                continue
+            if not queued.busy:
+                await self._promote(queued)
+            elif read_spec(queued.schedule.spec).overlap is Overlap.CANCEL:
+                for job_id in await self._schedules.in_the_way(queued.schedule.id):
+                    await self._store.cancel(job_id, self._grace)
+        return bool(waiting)
+
+    async def _promote(self, queued: Queued) -> None:
+        try:
+            await self._schedules.promote(queued, job_of(self._admission, queued.schedule, queued.fire_at))
+        except InvalidSubmission as error:
+            await self._schedules.refuse(queued, str(error))
+
+    def _knows(self, schedule: Schedule) -> bool:
+        """Whether this process has the task. One that has not leaves the schedule to those that have: a new release
+        may be on its way."""
+        task = read_spec(schedule.spec).task
+        if self._admission.knows(task):
+            return True
+        if schedule.name not in self._unknown:
+            self._unknown.add(schedule.name)
+            log.warning("schedule %s is due, and its task %s is not registered here", schedule.name, task)
+        return False
+
+
+def job_of(admission: Admission, schedule: Schedule, fire_at: int) -> NewJob:
+    """The job of a schedule's fire time. Raises InvalidSubmission where task or arguments do not fit."""
+    spec = read_spec(schedule.spec)
+    due_at = fire_at + delay(spec, schedule.id, fire_at)
+    expires_at = None if spec.expires is None else due_at + round(spec.expires * 1000)
+    return admission.admit(submission(spec), due_at=due_at, expires_at=expires_at)
