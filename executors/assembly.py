@@ -82,9 +82,11 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
         handle.bind(handles.LoopClient(control))
         await executor.start()
         upkeep.start()
+        control.bulks.start()
         try:
             yield control
         finally:
+            await control.bulks.stop()
             await executor.stop(settings.drain_timeout)
             await upkeep.stop()
             handle.bind(None)

@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from executors.base import Capabilities, Executor, Health
+from executors.bulk import Bulks
+from executors.queues import Queues
 from executors.reason import Explanation
 from executors.watch import Watch
 from executors.why import explain
@@ -48,6 +50,8 @@ class Control:
         self._grace = round(grace * 1000)
         #: In which order the queues are served, as far as this process was told.
         self.order: Order = ()
+        self.steering = Queues(store, admission.queues)
+        self.bulks = Bulks(self)
 
     @property
     def queues(self) -> Collection[str]:
@@ -157,8 +161,11 @@ class Control:
         """Let a held job start when it is due."""
         return await self._set_held(job_id, held=False)
 
-    async def retry(self, job_id: str) -> Job:
-        """A new job like the ended one, with `retry_of` naming it. StateConflict while the old one is open."""
+    async def retry(self, job_id: str, new_id: str | None = None) -> Job:
+        """A new job like the ended one, with `retry_of` naming it. StateConflict while the old one is open.
+
+        With `new_id` it is made once, however often that is asked for: StateConflict from the second time on.
+        """
         old = await self.read(job_id)
         if not old.is_final:
             raise StateConflict(f"job {job_id} is {old.status}: only an ended job can be retried; cancel it first")
@@ -174,8 +181,11 @@ class Control:
             time_limit=old.time_limit,
             tags=json.loads(old.tags or "[]"),
         )
-        new = self._admission.admit(wish, retry_of=old.id)
-        return _pending(new, self.mode, await self.store.accept(new))
+        new = self._admission.admit(wish, retry_of=old.id, id=new_id)
+        accepted_at = await (self.store.accept_once(new) if new_id else self.store.accept(new))
+        if accepted_at is None:
+            raise StateConflict(f"job {job_id} was retried already, as {new_id}")
+        return _pending(new, self.mode, accepted_at)
 
     async def workers(self) -> Sequence[Worker]:
         """The carriers that showed life lately, from the registry in the store."""

@@ -12,7 +12,7 @@ import uuid_utils
 
 from executors.identity import is_dead
 from tasks.errors import JobgateError
-from tasks.store import upkeep, workers
+from tasks.store import audit, bulks, commands, queues, upkeep, workers
 from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.upkeep")
@@ -25,6 +25,8 @@ REAP_PAUSE = 0.5
 SWEEP_PAUSE = 1.0
 #: Seconds after which a carrier without a sign of life is struck off the registry.
 WORKER_MEMORY = 3600.0
+#: Seconds that the audit trail and ended bulk actions are kept: ninety days.
+TRAIL_MEMORY = 90 * 86_400.0
 
 #: Does something once; seconds until it is to be done again.
 Duty = Callable[[], Awaitable[float]]
@@ -90,7 +92,7 @@ class Upkeep:
         ids = [row[0] for row in await self._store.run(upkeep.SWEEP, after=self._swept, before=before, n=CHUNK)]
         if not ids:
             self._swept = _FIRST_ID
-            await self._store.run(workers.FORGET_WORKERS, age=round(WORKER_MEMORY * 1000))
+            await self._forget()
             return SWEEP_PAUSE * 10
         bounds = {"after": self._swept, "last": ids[-1]}
         await self._store.run(upkeep.EXPIRE_RESULTS, **bounds, result_age=self._result_age)
@@ -98,6 +100,14 @@ class Upkeep:
             await self._store.run(deletion, **bounds, job_age=self._job_age)
         self._swept = ids[-1]
         return SWEEP_PAUSE
+
+    async def _forget(self) -> None:
+        """What is not about jobs has its time too."""
+        for forget in (workers.FORGET_WORKERS, commands.FORGET):
+            await self._store.run(forget, age=round(WORKER_MEMORY * 1000))
+        for forget in (audit.FORGET, bulks.FORGET):
+            await self._store.run(forget, age=round(TRAIL_MEMORY * 1000))
+        await self._store.run(queues.FORGET_PAUSES)
 
     async def tally(self) -> float:
         """Fold new events into the counters."""

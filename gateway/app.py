@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from executors.control import Control
 from executors.identity import VERSION
+from gateway import audit
 from gateway.auth import Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
 from gateway.openapi import describe, encoded, with_names
@@ -137,5 +138,6 @@ def _refuse_ambiguity(call: Call) -> None:
 def _resources(operations: Iterable[Operation]) -> dict[str, Resource]:
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation.endpoint
+        endpoint = audit.recorded(operation) if operation.audited else operation.endpoint
+        by_path.setdefault(operation.path, {})[operation.method] = endpoint
     return {path: Resource(endpoints) for path, endpoints in by_path.items()}

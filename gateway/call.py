@@ -22,7 +22,7 @@ _CLOSE = [(b"connection", b"close")]
 class Call:
     """Reads the request no further than the endpoint asks for."""
 
-    __slots__ = ("caller", "control", "gateway", "headers", "params", "path", "receive", "scope")
+    __slots__ = ("caller", "control", "gateway", "headers", "outcome", "params", "path", "receive", "scope")
 
     def __init__(self, gateway: Gateway, scope: Scope, receive: Receive) -> None:
         self.gateway = gateway
@@ -33,6 +33,8 @@ class Call:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         #: The name of the caller's API key; empty where there are no keys.
         self.caller = ""
+        #: What the audit trail says about how it ended well.
+        self.outcome = "ok"
         #: What stands in the places that the address leaves open.
         self.params: dict[str, str] = {}
 

@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -119,8 +119,17 @@ def explained(error: msgspec.ValidationError, kind: type[Any]) -> tuple[str, str
     unknown = _FIELD.search(words)
     if unknown is None:
         return words[0].lower() + words[1:], pointer
-    fields = kind.__struct_fields__ if not pointer else Submission.__struct_fields__
+    fields = _fields_at(kind, pointer)
     return f"unknown field {unknown[1]!r}{_remedy(unknown[1], fields)}", f"{pointer}/{escaped(unknown[1])}"
+
+
+def _fields_at(kind: type[Any], pointer: str) -> tuple[str, ...]:
+    """The fields of the Struct at the pointer; in a list there are submissions."""
+    if not pointer:
+        return tuple(kind.__struct_fields__)
+    inner = get_type_hints(kind).get(pointer.split("/")[1])
+    found = inner if isinstance(inner, type) and issubclass(inner, Struct) else Submission
+    return tuple(found.__struct_fields__)
 
 
 def escaped(name: str) -> str:

@@ -28,7 +28,7 @@ class WaitQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wait: Annotated[float, Meta(ge=0, description=f"Seconds to wait for the job's end, at most {MAX_WAIT:g}")] = 0.0
 
 
-class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JobFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Lists are alternatives; different parameters must all hold. Moments are RFC 3339 with an offset."""
 
     status: list[State] = msgspec.field(default_factory=list)
@@ -36,10 +36,16 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     queue: list[str] = msgspec.field(default_factory=list)
     tag: str | None = None
     retry_of: views.Id | None = None
+    held: bool | None = None
     created_after: views.Moment | None = None
     created_before: views.Moment | None = None
     finished_after: views.Moment | None = None
     finished_before: views.Moment | None = None
+
+
+class ListQuery(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A filter, and which page."""
+
     page_size: Annotated[int, Meta(ge=1, description=f"More than {MAX_PAGE} means {MAX_PAGE}")] = 50
     page_token: Annotated[str, Meta(description="next_page_token of the page before")] = ""
 
@@ -119,6 +125,7 @@ async def logs(call: Call) -> Reply:
 
 async def cancel(call: Call) -> Reply:
     done = await call.control.cancel(call.job_id)
+    call.outcome = done.action
     return ok(views.CancellationView(action=done.action, job=views.job_view(done.job)))
 
 
@@ -132,6 +139,7 @@ async def release(call: Call) -> Reply:
 
 async def retry(call: Call) -> Reply:
     job = await call.control.retry(call.job_id)
+    call.outcome = f"new job {job.id}"
     return Reply(202, encode(views.job_view(job)), _location(job))
 
 
@@ -148,17 +156,18 @@ def fingerprint(wish: Submission) -> str:
     return blake2b(msgspec.json.encode(wish, order="sorted"), digest_size=16).hexdigest()
 
 
-def filter_of(wanted: ListQuery) -> Filter:
+def filter_of(wanted: JobFilter) -> Filter:
     return Filter(
         status=wanted.status,
         task=wanted.task,
         queue=wanted.queue,
         tag=wanted.tag,
         retry_of=None if wanted.retry_of is None else _id("retry_of", wanted.retry_of),
-        created_after=_milliseconds("created_after", wanted.created_after),
-        created_before=_milliseconds("created_before", wanted.created_before),
-        finished_after=_milliseconds("finished_after", wanted.finished_after),
-        finished_before=_milliseconds("finished_before", wanted.finished_before),
+        held=wanted.held,
+        created_after=milliseconds_of("created_after", wanted.created_after),
+        created_before=milliseconds_of("created_before", wanted.created_before),
+        finished_after=milliseconds_of("finished_after", wanted.finished_after),
+        finished_before=milliseconds_of("finished_before", wanted.finished_before),
     )
 
 
@@ -169,7 +178,7 @@ def _id(name: str, text: str) -> str:
         raise in_parameter(name, error.detail) from None
 
 
-def _milliseconds(name: str, text: str | None) -> int | None:
+def milliseconds_of(name: str, text: str | None) -> int | None:
     try:
         return None if text is None else views.milliseconds(text)
     except ValueError:

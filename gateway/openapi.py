@@ -41,6 +41,8 @@ _HEADERS: Mapping[str, Mapping[str, Any]] = {
 _PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "id": {"description": "The job's id", "schema": {"type": "string", "format": "uuid"}},
     "task_id": {"description": "The job's id", "schema": {"type": "string", "format": "uuid"}},
+    "queue": {"description": "The queue's name", "schema": {"type": "string"}},
+    "bulk_id": {"description": "The bulk action's id", "schema": {"type": "string", "format": "uuid"}},
     "name": {"description": "The task's name", "schema": {"type": "string"}},
 }
 _ANSWER_HEADERS: Mapping[str, Mapping[str, Any]] = {

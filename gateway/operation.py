@@ -30,3 +30,21 @@ class Operation(Struct, frozen=True, kw_only=True):
     headers: Sequence[str] = ()
     problems: Sequence[str] = ()
     example: Any = None
+    #: Whether it goes into the audit trail; of what changes something, all but plain submissions do.
+    audit: bool = True
+
+    @property
+    def audited(self) -> bool:
+        return self.audit and self.method != "GET"
+
+
+def get(path: str, endpoint: Any, id: str, summary: str, tag: str, answer: Any, **more: Any) -> Operation:
+    return Operation(
+        method="GET", path=path, endpoint=endpoint, id=id, summary=summary, tag=tag, answers={200: answer}, **more
+    )
+
+
+def post(path: str, endpoint: Any, id: str, summary: str, tag: str, answers: dict[int, Any], **more: Any) -> Operation:
+    return Operation(
+        method="POST", path=path, endpoint=endpoint, id=id, summary=summary, tag=tag, answers=answers, **more
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
 from gateway import views
 from gateway.call import Call
@@ -13,9 +13,6 @@ from gateway.problems import Refusal
 from gateway.reply import Reply, ok
 from tasks.job import Mode, State
 from tasks.task import Task
-from tasks.worker import Worker
-
-OPEN_STATES = (State.PENDING, State.STARTED, State.RETRY)
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -38,20 +35,6 @@ class TaskView(Struct, frozen=True, kw_only=True):
 
 class TaskList(Struct, frozen=True, kw_only=True):
     tasks: Sequence[TaskView]
-
-
-class QueueView(Struct, frozen=True, kw_only=True):
-    """`depth` counts the open jobs by state; `consumers` are the workers that serve the queue."""
-
-    name: str
-    depth: Mapping[str, int]
-    oldest_age: Annotated[float, Meta(description="Seconds that the oldest due, unstarted job has waited")]
-    consumers: int
-    slots: int
-
-
-class QueueList(Struct, frozen=True, kw_only=True):
-    queues: Sequence[QueueView]
 
 
 class Stats(Struct, frozen=True, kw_only=True):
@@ -87,13 +70,6 @@ async def read_task(call: Call) -> Reply:
     if task is None:
         raise Refusal("task-not-found", f"no task {name[:200]!r} is registered; GET /api/v1/tasks lists those that are")
     return ok(task_view(task))
-
-
-async def list_queues(call: Call) -> Reply:
-    counts = await call.control.store.counts()
-    workers = await call.control.workers()
-    names = sorted({*call.control.queues, *counts.open})
-    return ok(QueueList(queues=[_queue_view(name, counts.open, counts.oldest_age, workers) for name in names]))
 
 
 async def list_workers(call: Call) -> Reply:
@@ -134,18 +110,4 @@ def task_view(task: Task[..., Any]) -> TaskView:
         max_losses=task.max_losses,
         is_async=task.is_async,
         arguments=task.signature.schema(),
-    )
-
-
-def _queue_view(
-    name: str, depths: Mapping[str, Mapping[str, int]], ages: Mapping[str, float], workers: Sequence[Worker]
-) -> QueueView:
-    serving = [worker for worker in workers if name in worker.queues and not worker.draining]
-    depth = depths.get(name, {})
-    return QueueView(
-        name=name,
-        depth={state: depth.get(state, 0) for state in OPEN_STATES},
-        oldest_age=ages.get(name, 0.0),
-        consumers=len(serving),
-        slots=sum(worker.slots for worker in serving),
     )

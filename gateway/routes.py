@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import assistant, diagnosis, jobs, ops, overview, stream, views
+from gateway import assistant, diagnosis, jobs, ops, overview, steering, stream, views
 from gateway.intake import Batch
 from gateway.operation import Operation
+from gateway.operation import get as _get
+from gateway.operation import post as _post
 from tasks.job import Submission
 
 SUBMIT_PROBLEMS = ("invalid-submission", "invalid-arguments", "unknown-task", "unknown-queue", "store-unavailable")
@@ -20,19 +22,6 @@ ANALYZE = {"task": "tasks.file.analyze_file", "kwargs": {"path": "report.pdf"}}
 _JOB = "/api/v1/jobs/{id}"
 _TASKS = "/api/v1/tasks"
 
-
-def _get(path: str, endpoint: Any, id: str, summary: str, tag: str, answer: Any, **more: Any) -> Operation:
-    return Operation(
-        method="GET", path=path, endpoint=endpoint, id=id, summary=summary, tag=tag, answers={200: answer}, **more
-    )
-
-
-def _post(path: str, endpoint: Any, id: str, summary: str, tag: str, answers: dict[int, Any], **more: Any) -> Operation:
-    return Operation(
-        method="POST", path=path, endpoint=endpoint, id=id, summary=summary, tag=tag, answers=answers, **more
-    )
-
-
 JOBS = (
     _post(
         "/api/v1/jobs",
@@ -45,6 +34,7 @@ JOBS = (
         headers=("Idempotency-Key", "Prefer"),
         example=ANALYZE,
         problems=(*BODY_PROBLEMS, *SUBMIT_PROBLEMS, "idempotency-mismatch", "invalid-parameters", "state-conflict"),
+        audit=False,
     ),
     _post(
         "/api/v1/jobs:batch",
@@ -56,6 +46,7 @@ JOBS = (
         body=Batch,
         problems=(*BODY_PROBLEMS, *SUBMIT_PROBLEMS),
         example={"jobs": [ANALYZE]},
+        audit=False,
     ),
     _get(
         "/api/v1/jobs",
@@ -199,6 +190,7 @@ ASSISTANT = (
         {202: assistant.Receipt},
         body=dict[str, Any],
         problems=(*BODY_PROBLEMS, *SUBMIT_PROBLEMS),
+        audit=False,
     ),
     _get(
         f"{_TASKS}/workers",
@@ -241,15 +233,6 @@ OVERVIEW = (
         "overview",
         overview.TaskView,
         problems=("task-not-found",),
-    ),
-    _get(
-        "/api/v1/queues",
-        overview.list_queues,
-        "listQueues",
-        "Queues: depth, age, consumers",
-        "overview",
-        overview.QueueList,
-        problems=STORE,
     ),
     _get(
         "/api/v1/workers",
@@ -296,4 +279,4 @@ OPERATING = (
     _get("/openapi.json", ops.openapi, "readOpenapi", "This description", "operating", dict[str, Any]),
 )
 
-OPERATIONS: tuple[Operation, ...] = (*JOBS, *ASSISTANT, *OVERVIEW, *OPERATING)
+OPERATIONS: tuple[Operation, ...] = (*JOBS, *ASSISTANT, *OVERVIEW, *steering.STEERING, *OPERATING)

@@ -11,6 +11,8 @@ JobgateError
 ├── JobNotFound
 ├── ScheduleNotFound
 ├── ScheduleExists         another schedule has that name
+├── BulkNotFound
+├── UnknownWorker          no worker of that name shows life
 ├── StateConflict          the job is not in a state that allows the step
 ├── Unsupported            this executor cannot do that; see capabilities
 ├── StoreUnavailable       the store did not answer; nothing was changed that was not confirmed
@@ -86,6 +88,14 @@ class ScheduleNotFound(JobgateError):
 
 class ScheduleExists(JobgateError):
     """Another schedule has that name."""
+
+
+class BulkNotFound(JobgateError):
+    """There is no bulk action with that id."""
+
+
+class UnknownWorker(JobgateError):
+    """No worker of that name shows life."""
 
 
 class StateConflict(JobgateError):

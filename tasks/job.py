@@ -197,6 +197,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     queue: Sequence[str] = ()
     tag: str | None = None
     retry_of: str | None = None
+    held: bool | None = None
     created_after: int | None = None
     created_before: int | None = None
     finished_after: int | None = None

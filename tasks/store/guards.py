@@ -41,6 +41,16 @@ def _accepted(new: str) -> str:
         NULL, NULL, NULL, NULL, NULL"""
 
 
+#: A waiting job that an operator moves keeps its state: its event says where from, so that both queues' counts follow.
+MOVED = "moved"
+_REQUEUED_COLUMNS = "job, at, was, status, attempt, task, queue, error_code, error_type, error_message"
+
+
+def _requeued(clock: str) -> str:
+    values = f"{clock}, NEW.status, NEW.status, NEW.attempt, NEW.task, NEW.queue, '{MOVED}', OLD.queue"
+    return f"INSERT INTO events ({_REQUEUED_COLUMNS}) VALUES (NEW.number, {values}, 'moved from queue ' || OLD.queue)"
+
+
 SQLITE = (
     # AFTER, not BEFORE: RAISE undoes the statement all the same, and a BEFORE trigger doubles the cost of every update.
     # One for both guards, because a trigger costs more than its condition.
@@ -51,6 +61,8 @@ SQLITE = (
         BEGIN INSERT INTO events ({_COLUMNS}) VALUES ({_accepted("NEW")}); END""",
     f"""CREATE TRIGGER jobs_moved AFTER UPDATE OF status ON jobs WHEN OLD.status <> NEW.status
         BEGIN INSERT INTO events ({_COLUMNS}) VALUES ({_moved("OLD", "NEW", CLOCK["sqlite"])}); END""",
+    f"""CREATE TRIGGER jobs_requeued AFTER UPDATE OF queue ON jobs WHEN OLD.queue <> NEW.queue
+        BEGIN {_requeued(CLOCK["sqlite"])}; END""",
 )
 
 POSTGRESQL = (
@@ -71,4 +83,8 @@ POSTGRESQL = (
         FROM stale AS o JOIN fresh AS n ON n.number = o.number WHERE o.status <> n.status; RETURN NULL; END $$""",
     """CREATE TRIGGER jobs_moved AFTER UPDATE ON jobs REFERENCING OLD TABLE AS stale NEW TABLE AS fresh
         FOR EACH STATEMENT EXECUTE FUNCTION jobs_moved()""",
+    f"""CREATE FUNCTION jobs_requeued() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN {_requeued(CLOCK["postgresql"])}; RETURN NULL; END $$""",
+    """CREATE TRIGGER jobs_requeued AFTER UPDATE OF queue ON jobs FOR EACH ROW WHEN (OLD.queue <> NEW.queue)
+        EXECUTE FUNCTION jobs_requeued()""",
 )

@@ -7,15 +7,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Executable, Row, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Executable, Row, func, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from tasks.audit import Entry
 from tasks.errors import StoreUnavailable
 from tasks.job import Event, Filter, Job, LogLine, State
-from tasks.store import rings, statements, upkeep
+from tasks.queue import Pause
+from tasks.store import queues, rings, statements, upkeep
 from tasks.store.backend import Backend, Query, Rows
 from tasks.store.guards import CLOCK
-from tasks.store.schema import events, jobs, logs, workers
+from tasks.store.schema import audit, events, jobs, logs, workers
 from tasks.store.writer import to_job
 from tasks.worker import Worker
 
@@ -86,6 +88,11 @@ class Reader:
             query = query.where(jobs.c.id < before)
         return [to_job(tuple(row)) for row in await self._fetch(query)]
 
+    async def count(self, wanted: Filter, before: str) -> int:
+        """How many jobs a list of all pages would have."""
+        query = select(func.count()).where(*self._conditions(wanted), jobs.c.id < before)
+        return int((await self._fetch(query))[0][0])
+
     async def events(self, job_id: str, after: int = 0) -> Sequence[Event]:
         """The job's transitions in order; those with a `seq` above `after`."""
         named = select(*_EVENT).join(jobs, jobs.c.number == events.c.job).where(jobs.c.id == job_id)
@@ -102,6 +109,32 @@ class Reader:
             select(workers).where(workers.c.seen_at >= self._now - WORKER_TTL).order_by(workers.c.name, workers.c.owner)
         )
         return [to_worker(row) for row in await self._fetch(query)]
+
+    async def pauses(self) -> dict[str, Pause]:
+        """The queues that are not served now."""
+        rows = await self._look_up(queues.PAUSES)
+        return {row[0]: Pause(queue=row[0], since=row[1], until=row[2], reason=row[3]) for row in rows}
+
+    async def starts(self, span: int, latest: int) -> tuple[dict[str, int], float]:
+        """Attempts begun by queue, among the latest events, in the last `span` milliseconds; and over how many seconds.
+
+        The seconds are fewer than the span where so many events do not reach back so far.
+        """
+        recent = select(events.c.queue, events.c.status, events.c.at).order_by(events.c.seq.desc()).limit(latest)
+        stretch = recent.subquery()
+        width = select(func.count().label("number"), (self._now - func.min(stretch.c.at)).label("age"))
+        read = (await self._fetch(width.select_from(stretch)))[0]
+        fresh = (stretch.c.status == State.STARTED, stretch.c.at > self._now - span)
+        begun = select(stretch.c.queue, func.count().label("number")).where(*fresh).group_by(stretch.c.queue)
+        starts = {row.queue: row.number for row in await self._fetch(begun)}
+        return starts, max(min(span, read.age) if read.number == latest else span, 1_000) / 1000
+
+    async def audit(self, conditions: dict[str, str], limit: int, before: int | None) -> Sequence[Entry]:
+        """What operators did, the latest first; `conditions` name columns and the value that each must have."""
+        query = select(audit).where(*(audit.c[name] == value for name, value in conditions.items()))
+        if before is not None:
+            query = query.where(audit.c.seq < before)
+        return [Entry(**row._mapping) for row in await self._fetch(query.order_by(audit.c.seq.desc()).limit(limit))]
 
     async def now(self) -> int:
         """The database's clock, in milliseconds since the epoch."""
@@ -134,6 +167,8 @@ class Reader:
             found += [column < high] if high is not None else []
         if wanted.retry_of is not None:
             found.append(jobs.c.retry_of == wanted.retry_of)
+        if wanted.held is not None:
+            found.append(jobs.c.held == int(wanted.held))
         if wanted.tag is not None:
             # Tags are a JSON list of strings; the quotes around the encoded tag make the match exact.
             found.append(jobs.c.tags.contains(json.dumps(wanted.tag, ensure_ascii=False), autoescape=True))

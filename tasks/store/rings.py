@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.store.statements import CLAIMABLE, PASSABLE, table
+from tasks.store.statements import CLAIMABLE, PASSABLE, SERVED, unless_paused
 
 _RUNG = "RETURNING id, task, queue, rank"
 
@@ -11,7 +11,8 @@ def ring(queues: list[list[str]]) -> str:
     """Mark as rung the best unrung jobs of `queues`, at most `:n0`, `:n1` … of each and `:n` in all; see `take`."""
     branches = [
         f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {CLAIMABLE} AND rung_at IS NULL ORDER BY rank, number LIMIT :n{n} {{skip_locked}}) AS b{n}"
+        f"AND {CLAIMABLE} AND rung_at IS NULL ORDER BY rank, number LIMIT {unless_paused(f':q{n}', f':n{n}')} "
+        f"{{skip_locked}}) AS b{n}"
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
@@ -22,7 +23,7 @@ def ring(queues: list[list[str]]) -> str:
 #: rows: [queue]. Ring for the best job of each limit that is free now and has no ring out.
 RING_LIMITED = f"""
 UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}
-    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {table(queue="TEXT")} AS q)
+    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN {SERVED}
         AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
         ORDER BY w.rank, w.number LIMIT 1)
     FROM limits WHERE {PASSABLE}{{)}} AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"""

@@ -169,6 +169,66 @@ limits = Table(
     Column("token", Text),
 )
 
+#: Queues that are not served: nobody claims from them, nobody is rung for them. A row whose `until` has passed is none.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Column("reason", Text),
+)
+
+#: What operators asked for, and how it was answered.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+)
+
+#: An action on all jobs of a filter, under way or done. `cursor` is the id below which jobs are still to be visited.
+bulks = Table(
+    "bulks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("target", Text),
+    Column("state", Text, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("message", Text),
+    Column("cursor", Text, nullable=False),
+    Column("owner", Text),
+    Column("lease_until", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+)
+
+#: What a worker was told to do. `target` is a worker's name or a process's owner; `taken_by` the process that does it.
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("target", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("argument", Text),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("taken_at", BigInteger),
+    Column("taken_by", Text),
+    Column("finished_at", BigInteger),
+    Column("ok", SmallInteger),
+    Column("outcome", Text),
+)
+
 #: Counters folded from the events: what /metrics and /stats show, the same from every replica.
 tallies = Table(
     "tallies",

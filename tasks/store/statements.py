@@ -21,8 +21,11 @@ OVERRUN = 3_000
 
 #: What a `:parameter` holds, where it is not text.
 PARAMETERS = {
-    **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age", "clock_at"), "BIGINT"),
-    **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining"), "INTEGER"),
+    **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age", "until", "memory", "clock_at"), "BIGINT"),
+    **dict.fromkeys(
+        ("max_running", "pid", "slots", "busy", "draining", "total", "done", "skipped", "failed", "status", "ok"),
+        "INTEGER",
+    ),
     "interval": "DOUBLE PRECISION",
 }
 
@@ -97,6 +100,20 @@ _CLAIMED = f"""
     rung_at = NULL, runtime = NULL, progress = NULL,
     lease_until = {{now}} + {{least}}(:lease, CAST(COALESCE(time_limit * 1000 + {OVERRUN}, :lease) AS BIGINT))"""
 
+
+def paused(queue: str) -> str:
+    """Whether that queue is not served now. One probe by key: IN would make a table of all that are paused."""
+    return f"EXISTS (SELECT 1 FROM pauses WHERE pauses.queue = {queue} AND (until IS NULL OR until > {{now}}))"
+
+
+def unless_paused(queue: str, limit: str) -> str:
+    """A branch's LIMIT: as a condition it would be asked of every job that waits in a paused queue."""
+    return f"CASE WHEN {paused(queue)} THEN 0 ELSE {limit} END"
+
+
+#: rows: [queue]. Those of them that are served.
+SERVED = f"(SELECT queue FROM {table(queue='TEXT')} AS q WHERE NOT {paused('q.queue')})"
+
 CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
 
 
@@ -108,7 +125,7 @@ def take(queues: list[list[str]]) -> str:
     """
     branches = [
         f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {CLAIMABLE} ORDER BY rank, number LIMIT :n {{skip_locked}}) AS b{n}"
+        f"AND {CLAIMABLE} ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':n')} {{skip_locked}}) AS b{n}"
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
@@ -118,7 +135,8 @@ def take(queues: list[list[str]]) -> str:
 #: rows: [id]. Claims those that are due and need to pass no limit.
 CLAIM = f"""
 UPDATE jobs SET {_CLAIMED} WHERE id IN (SELECT id FROM {table(id="TEXT")} AS s)
-    AND status IN {WAITING} AND limit_name = '' AND {CLAIMABLE} RETURNING {ATTEMPT}"""
+    AND status IN {WAITING} AND limit_name = '' AND {CLAIMABLE}
+    AND NOT {paused("jobs.queue")} RETURNING {ATTEMPT}"""
 
 _NEXT_FREE = f"CASE WHEN free_at < {{now}} - {LIMIT_SLACK} THEN {{now}} ELSE free_at END + interval"
 
@@ -126,7 +144,7 @@ PASSABLE = """free_at <= {now}
     AND (max_running IS NULL OR max_running > (SELECT count(*) FROM jobs AS r WHERE r.status = 'STARTED'
         AND r.limit_name = limits.name))"""
 
-_WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {table(queue="TEXT")} AS q)
+_WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN {SERVED}
     AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}))"""
 
 #: rows: [queue]. First of the three: whoever wants to pass one of these limits waits here for those before him. A
@@ -142,7 +160,7 @@ WHERE name IN (SELECT name FROM limits WHERE {PASSABLE} AND {_WAITS_FOR_LIMIT} L
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
 TAKE_PASSED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
-    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN (SELECT queue FROM {table(queue="TEXT")} AS q)
+    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN {SERVED}
         AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
         ORDER BY w.rank, w.number LIMIT 1)
     FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {CLAIMABLE} RETURNING {ATTEMPT}"""
@@ -151,7 +169,8 @@ UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
 LOCK_LIMIT = "SELECT name FROM limits WHERE name = (SELECT limit_name FROM jobs WHERE id = :id) {lock}"
 PASS_ONE = f"""
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE {PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {CLAIMABLE})"""
+WHERE {PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {CLAIMABLE}
+    AND NOT {paused("jobs.queue")})"""
 CLAIM_PASSED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {CLAIMABLE}
     AND limit_name IN (SELECT name FROM limits WHERE token = :token) RETURNING {ATTEMPT}"""
@@ -235,7 +254,7 @@ UPDATE jobs SET held = 0, rank = CASE WHEN due_at <= {{now}} THEN {rank("due_at"
 WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
 _READY = f"""
-SELECT 1 FROM {table(queue="TEXT")} AS q WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.queue = q.queue
+SELECT 1 FROM {SERVED} AS q WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.queue = q.queue
     AND limit_name = '' AND rank IS NOT NULL{{unrung}}) LIMIT 1"""
 #: rows: [queue]. Whether one of these has a due job that must pass no limit, by one index probe a queue.
 HAS_READY = _READY.replace("{unrung}", "")

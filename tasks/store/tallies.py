@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tasks.errors import StoreUnavailable
 from tasks.job import State
-from tasks.store.guards import CLOCK
+from tasks.store.guards import CLOCK, MOVED
 from tasks.store.stretch import MAX_NAME, ORDER, OTHER, counted, stretch_of
 
 #: What keeps the number of series bounded, whatever names jobs come with: beyond it they count as OTHER.
@@ -173,6 +173,9 @@ class Tallies:
         for group in groups:
             task, queue = self._admit_pair(group.task, group.queue)
             add("jobs", "", queue, group.status, group.number)
+            if group.error_code == MOVED and group.was == group.status:
+                add("jobs", "", self._admit_pair(group.task, group.error_type)[1], group.was, -group.number)
+                continue
             if group.was is not None:
                 add("jobs", "", queue, group.was, -group.number)
             for name, label, count, total in counted(group):

@@ -84,7 +84,7 @@ class Bench:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS clock (ms BIGINT NOT NULL)"))
             for table in (
                 "jobs", "events", "logs", "workers", "limits", "tallies", "cursors", "schedules", "fires", "lateness",
-                "clock",
+                "pauses", "clock",
             ):  # fmt: skip  # a list
                 await connection.execute(text(f"DELETE FROM {table}"))
             await connection.execute(text("INSERT INTO clock VALUES (:ms)"), {"ms": START})

@@ -92,5 +92,5 @@ async def test_the_guards_are_there(bench: Bench) -> None:
     }
     async with bench.store.engine.connect() as connection:
         found = {row[0] for row in await connection.execute(text(names[bench.store.engine.dialect.name]))}
-    assert found - {"jobs_guarded", "jobs_terminal", "jobs_attempt"} == {"jobs_accepted", "jobs_moved"}
+    assert found - {"jobs_guarded", "jobs_terminal", "jobs_attempt"} == {"jobs_accepted", "jobs_moved", "jobs_requeued"}
     assert "jobs_guarded" in found or {"jobs_terminal", "jobs_attempt"} <= found

@@ -1,0 +1,204 @@
+"""Bulk actions: walked through in chunks, newest job first; another gateway goes on where one ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import structs
+
+from executors.identity import make_owner
+from tasks.admission import new_id
+from tasks.bulk import STATES, Action, Bulk
+from tasks.errors import BulkNotFound, JobgateError, JobNotFound, StateConflict
+from tasks.job import Filter, Job, State
+from tasks.store import bulks
+from tasks.store.backend import Query
+
+if TYPE_CHECKING:  # the control has bulk actions, and these use its verbs
+    from executors.control import Control
+
+log = logging.getLogger("jobgate.bulk")
+
+#: Jobs in one step: between two of them other writes get their turn.
+CHUNK = 200
+SAMPLE = 10
+#: Milliseconds after which a bulk action without progress is somebody else's to go on with.
+LEASE = 15_000
+#: Seconds between two looks for those, and between two looks at one that is waited for.
+LOOK = 5.0
+WAIT_LOOK = 0.05
+
+
+class Step(NamedTuple):
+    """What became of one chunk."""
+
+    done: int
+    skipped: int = 0
+    failed: int = 0
+    message: str | None = None
+
+
+class Preview(NamedTuple):
+    """What an action would do: how many jobs it would visit, and the newest of them."""
+
+    total: int
+    sample: Sequence[str]
+
+
+class Bulks:
+    """One per gateway, over its verbs."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._store = control.store
+        self._owner = make_owner()
+        self._running: set[asyncio.Task[None]] = set()
+        self._look: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look for actions that other processes left behind."""
+        self._look = asyncio.create_task(self._adopt(), name="jobgate-bulk-look")
+
+    async def stop(self) -> None:
+        """Leave what is under way to another gateway, or to the next start."""
+        tasks = [*self._running, *([self._look] if self._look else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def preview(self, action: Action, wanted: Filter) -> Preview:
+        wanted, newest = _narrowed(action, wanted), new_id()
+        sample = await self._store.list(wanted, SAMPLE, newest)
+        return Preview(await self._store.count(wanted, newest), [job.id for job in sample])
+
+    async def begin(self, action: Action, wanted: Filter, target: str | None = None) -> Bulk:
+        """Act on the jobs that are there now. Returns at once; jobs that come later are not touched."""
+        wanted, newest = _narrowed(action, wanted), new_id()
+        values = {"action": action, "filter": msgspec.json.encode(wanted).decode(), "target": target}
+        total = await self._store.count(wanted, newest)
+        rows = await self._store.run(bulks.BEGIN, id=newest, total=total, owner=self._owner, lease=LEASE, **values)
+        bulk = _bulk(rows[0])
+        self._go(bulk)
+        return bulk
+
+    async def read(self, bulk_id: str) -> Bulk:
+        """The action as it stands, or BulkNotFound."""
+        rows = await self._store.run(bulks.READ, id=bulk_id)
+        if not rows:
+            raise BulkNotFound(f"there is no bulk action {bulk_id}")
+        return _bulk(rows[0])
+
+    async def latest(self, limit: int) -> Sequence[Bulk]:
+        return [_bulk(row) for row in await self._store.run(bulks.LATEST, n=limit)]
+
+    async def wait(self, bulk: Bulk, seconds: float) -> Bulk:
+        """The action once it has ended, or as it stands after that time."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while bulk.finished_at is None and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(WAIT_LOOK)
+            bulk = await self.read(bulk.id)
+        return bulk
+
+    def _go(self, bulk: Bulk) -> None:
+        task = asyncio.create_task(self._walk(bulk), name=f"jobgate-bulk-{bulk.id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _adopt(self) -> None:
+        while True:
+            with contextlib.suppress(JobgateError):  # the next look may find the store back
+                for row in await self._store.run(bulks.TAKE_OVER, owner=self._owner, lease=LEASE):
+                    self._go(_bulk(row))
+            await asyncio.sleep(LOOK)
+
+    async def _walk(self, bulk: Bulk) -> None:
+        wanted, cursor, more = msgspec.json.decode(bulk.filter, type=Filter), bulk.cursor, True
+        while more:
+            try:
+                jobs = await self._store.list(wanted, CHUNK, cursor)
+                step = await self._act(bulk, jobs)
+                more, cursor = len(jobs) == CHUNK, jobs[-1].id if jobs else cursor
+                if not await self._note(bulk, step, cursor, "running" if more else "done"):
+                    return
+            except JobgateError as error:
+                log.warning("bulk action %s waits for the store: %s", bulk.id, error)
+                await asyncio.sleep(1.0)
+            except Exception as error:
+                log.exception("bulk action %s ended before it was through", bulk.id)
+                words = f"ended before it was through: {type(error).__name__}; the server's log has the reason"
+                await self._note(bulk, Step(0, message=words), cursor, "failed")
+                return
+
+    async def _note(self, bulk: Bulk, step: Step, cursor: str, state: str) -> bool:
+        """Write the progress; whether the action is still ours."""
+        values: dict[str, Any] = {"id": bulk.id, "owner": self._owner, "lease": LEASE, "cursor": cursor, "state": state}
+        return bool(await self._store.run(bulks.PROGRESS, **values, **step._asdict()))
+
+    async def _act(self, bulk: Bulk, jobs: Sequence[Job]) -> Step:
+        rows = [[job.id] for job in jobs]
+        if not jobs:
+            return Step(0)
+        if bulk.action is Action.PURGE:
+            return await self._changed(Query(bulks.PURGE, rows=rows), of=len(jobs))
+        if bulk.action is Action.MOVE:
+            step = await self._changed(Query(bulks.MOVE, {"target": bulk.target}, rows=rows), of=len(jobs))
+            self._store.writer.woken()
+            return step
+        if bulk.action is Action.DELETE:
+            program = [Query(sql, rows=rows) for sql in (bulks.DELETE_EVENTS, bulks.DELETE_LOGS, bulks.DELETE)]
+            return await self._changed(*program, of=len(jobs))
+        outcomes = await asyncio.gather(*(self._one(bulk, job) for job in jobs))
+        refused = [words for words in outcomes if words]
+        return Step(outcomes.count(""), outcomes.count(None), len(refused), refused[-1] if refused else None)
+
+    async def _changed(self, *program: Query, of: int) -> Step:
+        changed = len(await self._store.writer.run(*program))
+        return Step(changed, of - changed)
+
+    async def _one(self, bulk: Bulk, job: Job) -> str | None:
+        """Nothing to say if it was done, None if the job had moved on, else why it was refused."""
+        try:
+            await self._verb(bulk, job)
+        except (StateConflict, JobNotFound):
+            return None
+        except JobgateError as error:
+            return f"job {job.id}: {error.detail}"
+        return ""
+
+    def _verb(self, bulk: Bulk, job: Job) -> Coroutine[Any, Any, Any]:
+        control = self._control
+        if bulk.action is Action.RETRY:
+            return control.retry(job.id, _twin(bulk, job))
+        return {Action.CANCEL: control.cancel, Action.HOLD: control.hold, Action.RELEASE: control.release}[bulk.action](
+            job.id
+        )
+
+
+def _narrowed(action: Action, wanted: Filter) -> Filter:
+    """The jobs of the filter to which the action means something."""
+    states = STATES[action]
+    status = [State(name) for name in wanted.status if name in states] if wanted.status else sorted(states)
+    held = {Action.HOLD: False, Action.RELEASE: True}.get(action, wanted.held)
+    # A state that no job has: a filter for other states than these finds nothing, and not everything.
+    return structs.replace(wanted, status=status or ["none"], held=held)
+
+
+def _twin(bulk: Bulk, job: Job) -> str:
+    """The id of the job that this action makes of that one: the same, however often it is tried."""
+    number = int.from_bytes(blake2b(f"{bulk.id}/{job.id}".encode(), digest_size=16).digest(), "big")
+    mask = (1 << 62) - 1
+    # A millisecond later than the action itself, which visits older jobs only.
+    head = (UUID(bulk.id).int + (1 << 80)) & ~mask & ~(0xFFF << 64)
+    return str(UUID(int=head | (number & mask) | (number >> 64 & 0xFFF) << 64))
+
+
+def _bulk(row: Sequence[Any]) -> Bulk:
+    values = dict(zip(Bulk.__struct_fields__, row, strict=True))
+    return Bulk(**{**values, "action": Action(values["action"])})

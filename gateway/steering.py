@@ -1,0 +1,58 @@
+"""The table of contents for operators: queues, bulk actions, the audit trail."""
+
+from __future__ import annotations
+
+from gateway import audit, bulk, queues
+from gateway.operation import Operation, get, post
+
+_STORE = ("store-unavailable",)
+_QUEUE = ("unknown-queue", "invalid-parameters", *_STORE)
+_BODY = ("malformed-json", "request-timeout", "payload-too-large", "unsupported-media-type", "invalid-submission")
+
+_ONE = "/api/v1/queues/{queue}"
+_RUN = {200: bulk.BulkView, 202: bulk.BulkView}
+
+QUEUES = (
+    get(
+        "/api/v1/queues", queues.list_queues, "listQueues", "Queues: depth, age, rate, consumers", "queues",
+        queues.QueueList, problems=_STORE,
+    ),
+    post(
+        f"{_ONE}/pause", queues.pause, "pauseQueue", "Stop serving a queue", "queues", {200: queues.QueueState},
+        query=queues.PauseQuery, problems=(*_QUEUE, "state-conflict"),
+    ),
+    post(
+        f"{_ONE}/resume", queues.resume, "resumeQueue", "Serve it again", "queues", {200: queues.QueueState},
+        problems=(*_QUEUE, "state-conflict"),
+    ),
+    post(
+        f"{_ONE}/purge", queues.purge, "purgeQueue", "Cancel what waits in a queue", "queues", _RUN,
+        query=queues.PurgeQuery, problems=_QUEUE,
+    ),
+    post(
+        f"{_ONE}/move", queues.move, "moveJobs", "Move what waits to another queue", "queues", _RUN,
+        query=queues.MoveQuery, problems=_QUEUE,
+    ),
+)  # fmt: skip
+
+BULK = (
+    post(
+        "/api/v1/bulk", bulk.begin, "beginBulk", "Do something to all jobs of a filter", "bulk", _RUN,
+        body=bulk.BulkWish, query=bulk.BulkQuery, problems=(*_BODY, "invalid-parameters", *_STORE),
+        example={"action": "cancel", "filter": {"task": ["tasks.file.analyze_file"]}, "dry_run": True},
+    ),
+    get("/api/v1/bulk", bulk.latest, "listBulk", "The latest bulk actions", "bulk", bulk.BulkList, problems=_STORE),
+    get(
+        "/api/v1/bulk/{bulk_id}", bulk.read, "readBulk", "How far a bulk action is", "bulk", bulk.BulkView,
+        problems=("bulk-not-found", *_STORE),
+    ),
+)  # fmt: skip
+
+AUDIT = (
+    get(
+        "/api/v1/audit", audit.trail, "readAudit", "What operators asked for, and what came of it", "audit",
+        audit.AuditPage, query=audit.AuditQuery, problems=("invalid-parameters", *_STORE),
+    ),
+)  # fmt: skip
+
+STEERING: tuple[Operation, ...] = (*QUEUES, *BULK, *AUDIT)
