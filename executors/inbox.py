@@ -22,6 +22,10 @@ class Inbox(Generic[T]):
         self._items: deque[T] = deque()
         self._wakes: SimpleQueue[None] = SimpleQueue()
 
+    def __bool__(self) -> bool:
+        """Whether something waits to be taken."""
+        return bool(self._items)
+
     def put(self, items: Iterable[T]) -> None:
         self._items.extend(items)
         self._wake()

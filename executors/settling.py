@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from executors.reports import Reports
 from tasks.errors import JobgateError, StoreUnavailable
@@ -24,16 +26,20 @@ class Settling:
         self._store = store
         self._reports = reports
         self._patience = patience
-        self._open: set[asyncio.Future[State | None]] = set()
+        self._open: set[asyncio.Future[Any]] = set()
         self.superseded = 0
 
-    def settle_soon(self, step: Step) -> None:
-        """`settle` for a carrier that does not wait. Without a task of its own where the first try is enough."""
-        if self._reports.pending(step.job_id, step.attempt):
-            self._keep(asyncio.ensure_future(self.settle(step)))
-        else:
-            settled = self._store.writer.settle(step)
-            settled.add_done_callback(lambda done: self._after_first_try(step, done))
+    def settle_soon(self, steps: Sequence[Step]) -> None:
+        """`settle` for a carrier that does not wait. Without a task for each where the first try is enough."""
+        ready = []
+        for step in steps:
+            if self._reports.pending(step.job_id, step.attempt):
+                self._keep(asyncio.ensure_future(self.settle(step)))
+            else:
+                ready.append(step)
+        if ready:
+            settled = self._store.writer.settle(ready)
+            settled.add_done_callback(lambda done: self._after_first_try(ready, done))
             self._keep(settled)
 
     async def idle(self) -> None:
@@ -51,11 +57,13 @@ class Settling:
             log.warning("job %s: attempt %d had lost its lease; its outcome is refused", step.job_id, step.attempt)
         return state
 
-    def _after_first_try(self, step: Step, done: asyncio.Future[State | None]) -> None:
-        if done.exception() is not None or done.result() is None:
-            self._keep(asyncio.ensure_future(self.settle(step)))
+    def _after_first_try(self, steps: Sequence[Step], done: asyncio.Future[list[State | None]]) -> None:
+        states = [None] * len(steps) if done.exception() is not None else done.result()
+        for step, state in zip(steps, states, strict=True):
+            if state is None:
+                self._keep(asyncio.ensure_future(self.settle(step)))
 
-    def _keep(self, settled: asyncio.Future[State | None]) -> None:
+    def _keep(self, settled: asyncio.Future[Any]) -> None:
         self._open.add(settled)
         settled.add_done_callback(self._open.discard)
 

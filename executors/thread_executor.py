@@ -34,6 +34,8 @@ log = logging.getLogger("jobgate.threads")
 POLL = 0.25
 #: The same while jobs wait for a limit; it bounds how late one of them may start.
 LIMITED_POLL = 0.02
+#: Seconds after which the outcomes of a burst are collected although the rest of it has not been begun.
+BURST = 0.001
 
 
 class ThreadExecutor:
@@ -145,11 +147,13 @@ class ThreadExecutor:
     def _begin_all(self, rows: Rows, reserved: int) -> None:
         self._free += reserved - len(rows)
         self._inbox.put([running for row in rows if (running := self._begin(to_attempt(row))) is not None])
+        if len(rows) > 1:
+            self._loop.call_later(BURST, self._collect_burst)
 
     def _begin(self, attempt: Attempt) -> Running | None:
         """Start an async body, or make the work of a slot's thread."""
         if not self._open:
-            self._settling.settle_soon(interrupt(attempt))
+            self._settling.settle_soon([interrupt(attempt)])
             return None
         context = Context(attempt, self._reports.reporter(attempt))
         if not self._runner.is_async(attempt):
@@ -179,17 +183,25 @@ class ThreadExecutor:
     def _deliver(self, step: Step) -> None:
         """From a body's thread: hand the step to the loop, which collects a burst of them at once."""
         self._outbox.append(step)
-        if not self._collecting:
+        # Waking the loop costs as much as a short body: while more of a burst is left, its timer does it.
+        if not self._collecting and not self._inbox:
             self._collecting = True
             self._loop.call_soon_threadsafe(self._collect)
 
+    def _collect_burst(self) -> None:
+        self._collect()
+        if self._inbox:
+            self._loop.call_later(BURST, self._collect_burst)
+
     def _collect(self) -> None:
         self._collecting = False  # before the emptying: what is delivered from now on is collected again
+        steps = []
         while self._outbox:
             step = self._outbox.popleft()
             if self._keeper.forget(step.job_id, step.attempt) is not None:
-                self._free += 1
-                self._settling.settle_soon(step)
+                steps.append(step)
+        self._free += len(steps)
+        self._settling.settle_soon(steps)
         if self._backlog:
             self._store.writer.nudge()
 
@@ -203,7 +215,7 @@ class ThreadExecutor:
         if not self._runner.is_async(running.attempt):
             self._add_thread()
         self._free += 1
-        self._settling.settle_soon(step)
+        self._settling.settle_soon([step])
 
     async def _poll(self) -> None:
         limited = False

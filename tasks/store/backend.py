@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
+from itertools import compress
+from operator import not_
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -32,6 +34,18 @@ PARAM = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 def columns(mark: str) -> list[tuple[str, str]]:
     """Name and type of each column in the text between the braces of `{rows: …}`."""
     return [(name, kind) for name, _, kind in (part.partition(" ") for part in mark.split(", "))]
+
+
+def parted(rows: Sequence[Sequence[Any]]) -> tuple[tuple[bool, ...], list[Any], list[tuple[Any, ...]]]:
+    """Which columns have one value in all rows, those values, and the other columns, of which there is one at least.
+
+    Handing a value to a database costs about as much as storing it, and most columns of a batch are NULL or the same.
+    """
+    by_column = list(zip(*rows, strict=True))
+    shared = [column.count(column[0]) == len(rows) for column in by_column]
+    shared[0] = shared[0] and not all(shared)
+    same = [column[0] for column in compress(by_column, shared)]
+    return tuple(shared), same, list(compress(by_column, map(not_, shared)))
 
 
 Rows = list[tuple[Any, ...]]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
+from itertools import compress, count
+from operator import not_
 from typing import Any
 
 import asyncpg
@@ -13,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tasks.errors import StoreUnavailable
-from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns
+from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns, parted
 from tasks.store.guards import CLOCK
 from tasks.store.statements import kind
 
@@ -45,22 +47,28 @@ _DOWN = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, a
 _CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-@cache
-def _compiled(sql: str, clock: str) -> tuple[str, tuple[str, ...]]:
-    """The statement with $1, $2 …, and the names of the first of them; the given rows follow, one array a column."""
+@lru_cache(512)
+def _compiled(sql: str, clock: str, shared: tuple[bool, ...]) -> tuple[str, tuple[str, ...]]:
+    """The statement with $1, $2 …, and the names of the first of them.
+
+    After those come the columns of which `shared` says that all rows have the same value, then an array for each other.
+    """
     # The clock in a SELECT of its own is read once a statement and not once a row.
     for mark, fragment in {**_FRAGMENTS, "{now}": f"(SELECT {clock})"}.items():
         sql = sql.replace(mark, fragment)
     names = tuple(dict.fromkeys(PARAM.findall(ROWS.sub("", sql))))
     # Cast, because PostgreSQL settles a parameter's type where it first meets it.
     sql = PARAM.sub(lambda match: f"CAST(${names.index(match[1]) + 1} AS {kind(match[1])})", sql)
-    return ROWS.sub(lambda match: _arrays(columns(match[1]), len(names)), sql), names
+    return ROWS.sub(lambda match: _arrays(columns(match[1]), shared, len(names)), sql), names
 
 
-def _arrays(cells: list[tuple[str, str]], offset: int) -> str:
-    named = ", ".join(name for name, _ in cells)
-    arrays = ", ".join(f"CAST(${offset + n + 1} AS {kind}[])" for n, (_, kind) in enumerate(cells))
-    return f"(SELECT * FROM unnest({arrays}) AS given({named}))"
+def _arrays(cells: list[tuple[str, str]], shared: tuple[bool, ...], offset: int) -> str:
+    parameter = count(offset + 1)
+    same = [f"CAST(${next(parameter)} AS {kind}) AS {name}" for name, kind in compress(cells, shared)]
+    own = list(compress(cells, map(not_, shared)))
+    arrays = ", ".join(f"CAST(${next(parameter)} AS {kind}[])" for _, kind in own)
+    named = ", ".join(name for name, _ in own)
+    return f"(SELECT {', '.join([*same, named])} FROM unnest({arrays}) AS given({named}))"
 
 
 class Line:
@@ -118,11 +126,11 @@ class Line:
             return [await self._run(query) for query in program]
 
     async def _run(self, query: Query) -> Rows:
-        sql, names = _compiled(query.sql, self._clock)
         if query.rows is not None and not query.rows:
             return []
-        arrays = zip(*query.rows, strict=True) if query.rows is not None else ()
-        return [tuple(row) for row in await self._driver.fetch(sql, *(query.params[n] for n in names), *arrays)]
+        shared, same, own = parted(query.rows) if query.rows is not None else ((), [], [])
+        sql, names = _compiled(query.sql, self._clock, shared)
+        return [tuple(row) for row in await self._driver.fetch(sql, *(query.params[n] for n in names), *same, *own)]
 
 
 class PostgresBackend:

@@ -6,8 +6,9 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, compress, count
+from operator import not_
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from tasks.errors import ConfigurationError, StoreUnavailable
-from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns
+from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns, parted
 from tasks.store.guards import CLOCK
 
 #: Seconds a statement waits for another process's transaction before it gives up.
@@ -44,21 +45,26 @@ _REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, s
 CHUNK = 128
 
 
-@cache
-def _compiled(sql: str, size: int) -> tuple[str, tuple[str, ...]]:
-    """The statement for `size` rows with numbered parameters, and the names of the first of them."""
+@lru_cache(512)
+def _compiled(sql: str, size: int, shared: tuple[bool, ...]) -> tuple[str, tuple[str, ...]]:
+    """The statement for `size` rows with numbered parameters, and the names of the first of them.
+
+    After those come the columns of which `shared` says that all rows have the same value, then the rows of the others.
+    """
     for mark, fragment in _FRAGMENTS.items():
         sql = sql.replace(mark, fragment)
     names = tuple(dict.fromkeys(PARAM.findall(ROWS.sub("", sql))))
     sql = PARAM.sub(lambda match: f"?{names.index(match[1]) + 1}", sql)
-    return ROWS.sub(lambda match: _values(columns(match[1]), size, len(names)), sql), names
+    return ROWS.sub(lambda match: _values(columns(match[1]), size, shared, len(names)), sql), names
 
 
-def _values(cells: list[tuple[str, str]], size: int, offset: int) -> str:
-    width = len(cells)
-    rows = (", ".join(f"?{offset + n * width + k + 1}" for k in range(width)) for n in range(size))
-    named = ", ".join(f"column{n + 1} AS {name}" for n, (name, _) in enumerate(cells))
-    return f"(SELECT {named} FROM (VALUES {', '.join(f'({row})' for row in rows)}))"
+def _values(cells: list[tuple[str, str]], size: int, shared: tuple[bool, ...], offset: int) -> str:
+    parameter = count(offset + 1)
+    same = [f"?{next(parameter)} AS {name}" for name, _ in compress(cells, shared)]
+    own = [f"column{n} AS {name}" for n, (name, _) in enumerate(compress(cells, map(not_, shared)), 1)]
+    rows = ", ".join(f"({', '.join(f'?{next(parameter)}' for _ in own)})" for _ in range(size))
+    named = ", ".join([*same, *own])
+    return f"(SELECT {named} FROM (VALUES {rows}))"
 
 
 class SqliteBackend:
@@ -163,14 +169,16 @@ class SqliteBackend:
 
 def _run(connection: sqlite3.Connection, query: Query, now: int) -> Rows:
     if query.rows is None:
-        sql, names = _compiled(query.sql, 0)
+        sql, names = _compiled(query.sql, 0, ())
         return connection.execute(sql, _bound(query, names, now)).fetchall()
     return [row for chunk in _chunks(query.rows) for row in _run_chunk(connection, query, chunk, now)]
 
 
 def _run_chunk(connection: sqlite3.Connection, query: Query, rows: Sequence[Sequence[Any]], now: int) -> Rows:
-    sql, names = _compiled(query.sql, len(rows))
-    return connection.execute(sql, [*_bound(query, names, now), *chain.from_iterable(rows)]).fetchall()
+    shared, same, own = parted(rows)
+    sql, names = _compiled(query.sql, len(rows), shared)
+    values = chain(_bound(query, names, now), same, chain.from_iterable(zip(*own, strict=True)))
+    return connection.execute(sql, list(values)).fetchall()
 
 
 def _bound(query: Query, names: Sequence[str], now: int) -> list[Any]:

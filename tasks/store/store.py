@@ -122,7 +122,7 @@ class JobStore(Reader):
 
     async def settle(self, step: Step) -> State | None:
         """End an attempt; the state the job is in now, or None if the attempt had lost it."""
-        settled = await self.writer.settle(step)
+        (settled,) = await self.writer.settle([step])
         if settled is not None:
             return settled
         # The commit that said nothing because the connection broke may have happened all the same.

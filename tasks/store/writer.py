@@ -54,7 +54,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.accepts: list[tuple[Sequence[list[Any]], asyncio.Future[Any]]] = []
-        self.settles: list[tuple[list[Any], asyncio.Future[Any]]] = []
+        self.settles: list[tuple[Sequence[list[Any]], asyncio.Future[Any]]] = []
         self.others: list[Write] = []
         self.accepting = False
 
@@ -66,7 +66,7 @@ class Batch:
         if self.accepts:
             program.append(Query(statements.ACCEPT, rows=[row for rows, _ in self.accepts for row in rows]))
         if self.settles:
-            program.append(Query(statements.SETTLE, rows=[row for row, _ in self.settles]))
+            program.append(Query(statements.SETTLE, rows=[row for rows, _ in self.settles for row in rows]))
         for write in self.others:
             program.extend(write.program)
         return program
@@ -82,8 +82,8 @@ class Batch:
         if self.settles:
             settled = {(job_id, attempt): _STATES[status] for job_id, attempt, status in next(rest)}
             ended = [job_id for (job_id, _), status in settled.items() if status in FINAL]
-            for row, done in self.settles:
-                _resolve(done, settled.get((row[0], row[1])))
+            for rows, done in self.settles:
+                _resolve(done, [settled.get((row[0], row[1])) for row in rows])
         for write in self.others:
             _resolve(write.done, write.answer([next(rest) for _ in write.program]))
         return ended
@@ -147,10 +147,11 @@ class Writer:
         self._next.accepting = True
         return done
 
-    def settle(self, step: Step) -> asyncio.Future[State | None]:
-        """The state the job is in now, or None if the attempt no longer held it."""
+    def settle(self, steps: Sequence[Step]) -> asyncio.Future[list[State | None]]:
+        """For each the state its job is in now, or None if the attempt no longer held it."""
+        rows = [step_row(step) for step in steps]
         done = self._future()
-        self._next.settles.append((step_row(step), done))
+        self._next.settles.append((rows, done))
         return done
 
     def run(
@@ -236,7 +237,7 @@ def step_row(step: Step) -> list[Any]:
     why = (None, None, None, None) if failure is None else (failure.code, failure.type, failure.message, failure.trace)
     delay = round(step.delay * 1000)
     return [
-        step.job_id, step.attempt, step.owner, step.target, delay, step.result, step.runtime, step.failed, *why
+        step.job_id, step.attempt, step.owner, step.target.value, delay, step.result, step.runtime, step.failed, *why
     ]  # fmt: skip  # one line a row of statements._STEP
 
 
