@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from executors import handles
+from executors.auto_executor import AutoExecutor, Relay
 from executors.base import Executor
 from executors.control import Control
 from executors.heartbeat import Heartbeat
@@ -125,18 +126,23 @@ async def declare_limits(store: JobStore, found: Registry) -> None:
 
 
 def _executor(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Executor:
-    if settings.mode is Mode.CELERY:
+    if settings.use_celery is True:
         return _relay(settings, store, found, admission)
+    auto = settings.use_celery == "auto"
     mine = claimer(settings, Mode.THREAD)
     runner = Runner(found, settings.result_max_bytes)
-    threads = ThreadExecutor(store, runner, mine, settings.threads, queue_order(settings, admission))
-    threads.heartbeat = Heartbeat(store, mine, f"gateway@{host()}", "threads", threads, found)
-    return threads
+    barred = [task.name for task in found if auto and not task.fallback]
+    threads = ThreadExecutor(store, runner, mine, settings.threads, queue_order(settings, admission), barred)
+    executor = AutoExecutor(store, _relay(settings, store, found, admission), threads) if auto else threads
+    offered = [task for task in found if task.name not in barred]
+    threads.heartbeat = Heartbeat(store, mine, f"gateway@{host()}", "threads", executor, offered)
+    return executor
 
 
-def _relay(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Executor:
+def _relay(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Relay:
     # By name, so that a gateway in thread mode never loads the wire to a broker.
     module = importlib.import_module("executors.celery_executor")
     limited = any(task.limit_name for task in found)
-    relay: Executor = module.CeleryExecutor(store, settings.broker_url, queue_order(settings, admission), limited)
+    order = queue_order(settings, admission)
+    relay: Relay = module.CeleryExecutor(store, settings.broker_url, order, limited, settings.patience)
     return relay

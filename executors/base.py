@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol, get_args
 
 from msgspec import Struct
 
@@ -34,6 +35,42 @@ class Health(Struct, frozen=True, kw_only=True):
     away_since: int | None = None
 
 
+class Patience(Struct, frozen=True, kw_only=True):
+    """How many seconds Celery's parts may be silent before they count as gone: the broker, a worker's sign of life, a
+    worker's answer to a canary."""
+
+    broker: float = 1.5
+    life: float = 3.0
+    canary: float = 5.0
+
+
+Setting = Literal["thread", "celery", "auto"]
+Code = Literal["broker", "workers", "deaf"]
+#: The codes of `Trouble`.
+CODES: tuple[Code, ...] = get_args(Code)
+
+
+class Trouble(Struct, frozen=True, kw_only=True):
+    """Why Celery carries nothing now. `code`: "broker" (away), "workers" (none lives) or "deaf" (those that live do not
+    consume)."""
+
+    code: Code
+    detail: str
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Which carrier is in use, in `mode`, and which was asked for: "thread", "celery" or "auto".
+
+    `fallback` is the code of the trouble for which threads stand in, or None; `fallbacks` counts by code how often they
+    began to.
+    """
+
+    setting: Setting
+    mode: Mode
+    fallback: Code | None = None
+    fallbacks: Mapping[str, int] = {}
+
+
 class Executor(Protocol):
     """Carries due jobs to a place where the runner claims, performs and settles them. That is all it does.
 
@@ -41,7 +78,7 @@ class Executor(Protocol):
     """
 
     @property
-    def mode(self) -> Mode: ...
+    def standing(self) -> Standing: ...
 
     @property
     def capabilities(self) -> Capabilities: ...

@@ -87,6 +87,7 @@ class Carrier:
         """Answer a ring; does nothing if the job is not there to be claimed."""
         while self._ending:  # the process is about to be killed for its last body, which ended after all
             time.sleep(LOOK)
+        self._heartbeat.heard += 1
         # In this thread, not on the loop: every change of threads costs as much as the statement itself.
         attempt = self._store.claim_outside(job_id, self._params) or self._loop.call(
             self._store.claim(job_id, self._params)
@@ -97,6 +98,12 @@ class Carrier:
         context = Context(attempt, self._reports.reporter(attempt))
         step = self._run_async(attempt, context) if self._runner.is_async(attempt) else self._run(attempt, context)
         self._end(step)
+
+    def hear(self) -> None:
+        """Answer a canary: what it was sent for is this line in the registry."""
+        self._heartbeat.heard += 1
+        with contextlib.suppress(JobgateError):
+            self._loop.call(self._heartbeat.beat())
 
     def adopt(self, job_id: str, wish: Submission) -> None:
         """Write down a job that came straight through the broker, then carry it. InvalidSubmission if it cannot run."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from celery.app.amqp import AMQP
+from kombu import Connection, Exchange, Queue
 
 from executors.settings import Settings
 
@@ -39,9 +41,23 @@ _REDIS = {
 }
 
 
+#: Seconds between two tries of a worker whose broker is away. Kombu's pauses grow to half a minute, and so long jobs
+#: would wait for a broker that is back.
+_RECONNECT = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
+
+
+class _Connection(Connection):
+    def ensure_connection(self, *args: Any, **options: Any) -> Any:
+        return super().ensure_connection(*args, **{**_RECONNECT, **options})  # type: ignore[no-untyped-call]  # theirs
+
+
+class _Wire(AMQP):  # type: ignore[misc]  # Celery ships no types
+    Connection = _Connection
+
+
 def make_celery(settings: Settings, queues: Sequence[str]) -> Celery:
     """An application that listens on `queues`, the first served first where the broker can."""
-    app = Celery("jobgate", broker=settings.broker_url, set_as_current=False)
+    app = Celery("jobgate", broker=settings.broker_url, amqp=_Wire, set_as_current=False)
     redis = settings.broker_url.startswith(("redis", "rediss"))
     app.conf.update(
         _CONFIG,

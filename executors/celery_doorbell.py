@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,11 @@ log = logging.getLogger("jobgate.doorbell")
 HEADER = "jobgate"
 #: Under which name to ring for a task that no live worker knows: each knows this one, and says so on the job.
 UNKNOWN = "jobgate.unknown"
+#: What every worker answers by a line in the registry, and the seconds that the queue of one that is gone may stay.
+CANARY = "jobgate.canary"
+CANARY_LIFE = 60.0
+#: A key whose loss tells that Redis lost everything. Its value is whoever set it.
+_EPOCH = "jobgate.epoch"
 
 #: Seconds until a broker that does not answer counts as away. Each setting is needed: without `max_retries: 0` a
 #: refused connection takes six seconds to be reported.
@@ -36,6 +42,7 @@ _AMQP = {"confirm_publish": True, "connect_timeout": _PATIENCE, "read_timeout": 
 _BODY: tuple[list[Any], dict[str, Any], dict[str, None]] = (
     [], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 )  # fmt: skip
+NOT_TRIED = "not tried yet"
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 
 
@@ -46,6 +53,11 @@ class Ring(NamedTuple):
     task: str
     queue: str
     level: int = 0
+
+
+def canary_queue(worker: str) -> str:
+    """Where this one worker listens, and no other."""
+    return f"{CANARY}.{worker}"
 
 
 def headers(ring: Ring) -> dict[str, Any]:
@@ -75,17 +87,22 @@ def headers(ring: Ring) -> dict[str, Any]:
 
 
 class Doorbell:
-    """`failed` is called, from the doorbell's thread, with the rings that could not be published."""
+    """`lost` is called, from the doorbell's thread, when rings were lost: some could not be published, or the broker
+    came back without what it had. `answered_at`: when the broker did something for us last, by `time.monotonic`."""
 
-    def __init__(self, broker_url: str, failed: Callable[[Sequence[Ring]], None]) -> None:
+    def __init__(self, broker_url: str, lost: Callable[[], None]) -> None:
         self._url = broker_url
-        self._failed = failed
+        self._lost = lost
+        self._redis = not broker_url.startswith("amqp")
+        self._epoch: Any = None
+        self._opened = 0
         self._inbox: SimpleQueue[Sequence[Ring] | None] = SimpleQueue()
         self._connection: Connection | None = None
         self._producer: Producer | None = None
-        self.error: str | None = "not tried yet"
+        self.error: str | None = NOT_TRIED
         #: When the broker was last found away, in milliseconds since the epoch; None while it answers.
         self.away_since: int | None = None
+        self.answered_at = time.monotonic()
         self._thread = Thread(target=self._run, name="jobgate-doorbell", daemon=True)
 
     def start(self) -> None:
@@ -94,7 +111,8 @@ class Doorbell:
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Publish these, soon; an empty list only looks whether the broker is there."""
-        self._inbox.put(rings)
+        if rings or self._inbox.empty():
+            self._inbox.put(rings)
 
     def stop(self) -> None:
         self._inbox.put(None)
@@ -106,12 +124,15 @@ class Doorbell:
                 self._publish(rings)
                 self.error = self.away_since = None
             except Exception as error:  # a broker's client may raise anything; whatever it is, the broker is away
-                self._lost(error, rings)
+                self._away(error, bool(rings))
         self._close()
 
     def _publish(self, rings: Sequence[Ring]) -> None:
         producer = self._producer or self._open()
-        with producer.batch(max(1, len(rings))):
+        if not rings:
+            self._look(producer.channel)
+            return
+        with producer.batch(len(rings)):
             for ring in rings:
                 producer.publish(
                     _BODY,
@@ -124,21 +145,46 @@ class Doorbell:
                     priority=min(ring.level, _STEPS - 1) * 3,
                     retry=False,
                 )
+                if not self._redis:  # there each waits for its confirmation; on Redis all are sent together, below
+                    self.answered_at = time.monotonic()
+        self.answered_at = time.monotonic()
+        for ring in rings if self._redis else ():
+            if ring.task == CANARY:  # its worker may be gone for good
+                producer.channel.client.expire(ring.queue, round(CANARY_LIFE))
+
+    def _look(self, channel: Any) -> None:
+        """Whether the broker is there, and still has what it had."""
+        if self._redis:
+            epoch = channel.client.get(_EPOCH)
+            fresh = epoch is None and channel.client.set(_EPOCH, _ORIGIN + secrets.token_hex(8), nx=True)
+            epoch = channel.client.get(_EPOCH) if epoch is None else epoch
+        else:
+            # A queue outlives its connection there, but not every crash of the server.
+            channel.exchange_declare("amq.direct", "direct", passive=True)
+            fresh, epoch = False, self._opened
+        self.answered_at = time.monotonic()
+        if self._epoch not in {None, epoch}:
+            log.warning("the broker may have lost what was rung: it is rung again")
+        if fresh or self._epoch not in {None, epoch}:
+            self._lost()
+        self._epoch = epoch
 
     def _open(self) -> Producer:
-        options = _AMQP if self._url.startswith("amqp") else _REDIS
+        options = _REDIS if self._redis else _AMQP
         self._connection = Connection(self._url, transport_options=options, connect_timeout=_PATIENCE)
         self._connection.ensure_connection(max_retries=0, timeout=_PATIENCE)
+        self._opened += 1
         self._producer = Producer(self._connection.channel(), exchange=Exchange(""), auto_declare=False)
         return self._producer
 
-    def _lost(self, error: Exception, rings: Sequence[Ring]) -> None:
-        if self.error is None or self.error == "not tried yet":
+    def _away(self, error: Exception, rung: bool) -> None:
+        if self.error is None or self.error == NOT_TRIED:
             log.warning("the broker is away: %s", error)
             self.away_since = round(time.time() * 1000)
         self.error = f"{type(error).__name__}: {error}"
         self._close()
-        self._failed(rings)
+        if rung:
+            self._lost()
 
     def _close(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None

@@ -8,8 +8,10 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from executors.base import Capabilities, Health
-from executors.celery_doorbell import UNKNOWN, Doorbell, Ring
+from executors.base import Capabilities, Health, Patience, Standing, Trouble
+from executors.celery_doorbell import CANARY, UNKNOWN, Doorbell, Ring, canary_queue
+from executors.ears import Ears
+from tasks.admission import new_id
 from tasks.errors import JobgateError
 from tasks.job import Job, Mode
 from tasks.store import rings
@@ -22,9 +24,12 @@ log = logging.getLogger("jobgate.relay")
 #: Seconds between two looks of the relay while jobs wait or rings are out, and while there is nothing to do.
 BUSY_PAUSE = 0.01
 IDLE_PAUSE = 0.2
-#: Seconds between two readings of the worker registry, and between two looks at a broker that is away.
+#: Seconds between two readings of the worker registry, and between two looks at the broker.
 WORKERS_PAUSE = 0.25
 BROKER_PAUSE = 0.5
+#: A worker that heard nothing for so many seconds is sent a canary, and sooner while there is doubt about Celery.
+CANARY_PAUSE = 3.0
+EAGER_CANARY_PAUSE = 0.5
 #: Seconds between two looks for jobs whose limit is free again.
 LIMITED_PAUSE = 0.1
 #: A ring unanswered for so many seconds while a slot is idle has been lost.
@@ -37,12 +42,18 @@ MAX_WINDOW = 32
 class CeleryExecutor:
     """The relay. It hangs on the store's writer: the transaction that accepts jobs marks those to ring for as well."""
 
-    mode = Mode.CELERY
+    standing = Standing(setting="celery", mode=Mode.CELERY)
     #: Workers settle, not the relay; each of them logs what it was refused.
     superseded = 0
 
-    def __init__(self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]], limited: bool) -> None:
+    def __init__(
+        self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]], limited: bool, patience: Patience
+    ) -> None:
         self._store = store
+        self._patience = patience
+        self._ears = Ears(patience.life, patience.canary, time.monotonic())
+        self._deaf: set[str] = set()
+        self._carrying = True
         self._limited = limited
         self._limited_pause = LIMITED_PAUSE
         self._queues = [queue for group in queues for queue in group]
@@ -54,8 +65,8 @@ class CeleryExecutor:
         self._known: set[str] = set()
         self._workers_at = self._broker_at = self._limited_at = self._lost_at = 0.0
         self._backlog = True
-        self._doorbell = Doorbell(broker_url, self._not_rung)
-        self._again = False
+        self._doorbell = Doorbell(broker_url, self._rings_lost)
+        self._again = self._canaries_lost = False
         self._wake = asyncio.Event()
 
     @property
@@ -83,11 +94,38 @@ class CeleryExecutor:
         """Nothing to do: the worker that runs it looks at the row."""
 
     async def health(self) -> Health:
-        slots = sum(worker.slots for worker in self._workers)
         if self._doorbell.error is not None:
             detail = f"the broker is away: {self._doorbell.error}"
             return Health(ok=False, detail=detail, away_since=self._doorbell.away_since)
-        return Health(ok=slots > 0, detail=f"the broker answers; {slots} slots on {len(self._workers)} live workers")
+        slots = sum(worker.slots for worker in self._workers)
+        deaf = f"; {len(self._deaf)} deaf: {', '.join(sorted(self._deaf))}" if self._deaf else ""
+        words = f"the broker answers; {slots} slots on {len(self._workers)} live workers{deaf}"
+        return Health(ok=slots > 0 and not deaf, detail=words)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why no job gets to a worker now, if none does."""
+        now = time.monotonic()
+        if now - self._doorbell.answered_at >= self._patience.broker:
+            return Trouble(
+                code="broker", detail=f"the broker does not answer: {self._doorbell.error or 'it is silent'}"
+            )
+        if self._workers or self._ears.settling(now):
+            return None
+        if self._deaf:
+            return Trouble(code="deaf", detail=f"{', '.join(sorted(self._deaf))} lives, but does not consume")
+        return Trouble(code="workers", detail="no Celery worker shows life")
+
+    @property
+    def answers(self) -> int:
+        """How often a worker was found to have heard something new."""
+        return self._ears.answers
+
+    def ring_on(self, carrying: bool) -> None:
+        """Begin or cease to ring for jobs; canaries go on. What was rung before a pause is rung again after it."""
+        self._carrying = carrying
+        self._again = self._again or carrying
+        self._wake.set()
 
     def wanted(self, accepting: bool) -> Query | None:
         credit = sum(self._credit.values())
@@ -117,9 +155,9 @@ class CeleryExecutor:
             [Ring(job, task if task in known else UNKNOWN, queue, level[queue]) for job, task, queue, _ in ordered]
         )
 
-    def _not_rung(self, rings: Sequence[Ring]) -> None:
-        """From the doorbell's thread: ring for these again once the broker is back."""
-        self._again = self._again or bool(rings)
+    def _rings_lost(self) -> None:
+        """From the doorbell's thread: ring for all again once the broker is back."""
+        self._again = self._canaries_lost = True
 
     async def _run(self) -> None:
         while True:
@@ -139,7 +177,7 @@ class CeleryExecutor:
         """One look at workers, rings and backlog; whether the next should follow soon."""
         now = time.monotonic()
         await self._see_workers(now)
-        if not self._broker_is_there(now):
+        if not self._broker_is_there(now) or not self._carrying:
             self._credit = dict.fromkeys(self._queues, 0)
             return False
         rung = await self._store.rung()
@@ -154,11 +192,34 @@ class CeleryExecutor:
     async def _see_workers(self, now: float) -> None:
         if now - self._workers_at >= WORKERS_PAUSE:
             self._workers_at = now
-            self._workers = [w for w in await self._store.workers() if w.mode == Mode.CELERY and not w.draining]
+            found = await self._store.workers()
+            self._ears.read([w for w in found if w.mode == Mode.CELERY and not w.draining], time.monotonic())
+            await self._call_deaf(now)
+            self._workers = [worker for worker in self._ears.live if worker.name not in self._deaf]
             self._known = {task for worker in self._workers for task in worker.tasks}
+            self._release_canaries(now)
+
+    async def _call_deaf(self, now: float) -> None:
+        """Say who is deaf: the worker itself reads it in the registry, and does something about it."""
+        deaf = self._ears.deaf(now)
+        for name in sorted(deaf - self._deaf):
+            log.warning("worker %s lives, but does not consume: it gets no more rings until it answers", name)
+            await self._store.call_deaf(name)
+        for name in sorted(self._deaf - deaf):
+            log.warning("worker %s is not deaf any more, or gone", name)
+        self._deaf = deaf
+
+    def _release_canaries(self, now: float) -> None:
+        if self._doorbell.error is not None or self._canaries_lost:
+            self._canaries_lost = False
+            self._ears.forgive(now)
+            return
+        silence = CANARY_PAUSE if self._carrying else EAGER_CANARY_PAUSE
+        if names := self._ears.unheard(silence, now):
+            self._doorbell.ring([Ring(new_id(), CANARY, canary_queue(name)) for name in names])
 
     def _broker_is_there(self, now: float) -> bool:
-        if self._doorbell.error is not None and now - self._broker_at >= BROKER_PAUSE:
+        if now - self._broker_at >= BROKER_PAUSE:
             self._broker_at = now
             self._doorbell.ring([])
         return self._doorbell.error is None

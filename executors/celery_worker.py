@@ -18,11 +18,12 @@ from typing import Any
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 from celery.app.task import Task as CeleryTask
+from kombu import Exchange, Queue
 
 from executors import assembly
 from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
-from executors.celery_doorbell import HEADER, UNKNOWN
+from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.identity import host
 from executors.settings import Settings
 from tasks.admission import Admission
@@ -54,12 +55,13 @@ class Worker:
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
         self.app = make_celery(settings, self.queues)
-        for name in (UNKNOWN, *(task.name for task in self._registry)):
+        for name in (UNKNOWN, CANARY, *(task.name for task in self._registry)):
             self._register(name)
 
     def connect(self) -> None:
         """Listen to the signals of Celery's life."""
         signals.celeryd_init.connect(self._named, weak=False)
+        signals.celeryd_after_setup.connect(self._listen_to_canaries, weak=False)
         signals.worker_process_init.connect(self._begin, weak=False)
         signals.worker_process_shutdown.connect(self._end, weak=False)
         signals.worker_ready.connect(self._ready, weak=False)
@@ -82,6 +84,9 @@ class Worker:
 
     def answer(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """What every registered task does: answer our ring, or adopt what another program sent."""
+        if request.task == CANARY:
+            self.carrier().hear()
+            return
         if getattr(request, HEADER, None) is not None:
             self.carrier().carry(request.id)
             return
@@ -104,6 +109,12 @@ class Worker:
 
     def _named(self, sender: str | None = None, **_: Any) -> None:
         self._name = sender or self._name
+
+    def _listen_to_canaries(self, sender: str, instance: Any, **_: Any) -> None:
+        """After Celery's own choice of queues, which `-Q` may have narrowed."""
+        name = canary_queue(sender)
+        queue = instance.app.amqp.queues.select_add(Queue(name, routing_key=name, expires=CANARY_LIFE))
+        queue.exchange = Exchange("")  # Celery put its default there; a binding would outlive the worker
 
     def _begin(self, **_: Any) -> None:
         """A child that cannot start must say why and go: Celery would take its silence for health."""

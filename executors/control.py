@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from executors.base import Capabilities, Executor, Health
+from executors.base import Capabilities, Executor, Health, Standing
 from executors.bulk import Bulks
 from executors.queues import Queues
 from executors.reason import Explanation
@@ -43,7 +43,6 @@ class Control:
     ) -> None:
         self.store = store
         self.registry = registry
-        self.mode = store.mode
         self._admission = admission
         self._watch = watch
         self._executor = executor
@@ -54,6 +53,11 @@ class Control:
         self.bulks = Bulks(self)
 
     @property
+    def mode(self) -> Mode:
+        """Which carrier is in use."""
+        return self.store.mode
+
+    @property
     def queues(self) -> Collection[str]:
         """The queues that a submission may name."""
         return self._admission.queues
@@ -61,13 +65,22 @@ class Control:
     @property
     def capabilities(self) -> Capabilities:
         """What this process's carrier can do. Unsupported where there is none."""
-        if self._executor is None:
-            raise Unsupported("this process only submits jobs: ask the gateway")
-        return self._executor.capabilities
+        return self._carrier.capabilities
 
     @property
-    def stale(self) -> Executor | None:
-        """Who counts the outcomes that came too late, for the metrics."""
+    def standing(self) -> Standing:
+        """Which carrier this process uses. Unsupported where there is none."""
+        return self._carrier.standing
+
+    @property
+    def executor(self) -> Executor | None:
+        """The carrier of this process, if it has one: the metrics look at it."""
+        return self._executor
+
+    @property
+    def _carrier(self) -> Executor:
+        if self._executor is None:
+            raise Unsupported("this process only submits jobs: ask the gateway")
         return self._executor
 
     def drain(self) -> None:

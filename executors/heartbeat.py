@@ -7,14 +7,14 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from executors.identity import VERSION, host
 from executors.keeper import Claimer
 from tasks.errors import JobgateError
-from tasks.registry import Registry
 from tasks.store.store import JobStore
+from tasks.task import Task
 from tasks.worker import Worker
 
 log = logging.getLogger("jobgate.heartbeat")
@@ -37,10 +37,19 @@ class Carrier(Protocol):
 
 
 class Heartbeat:
-    """Registers a carrier, shows that it lives, and strikes it off at the end."""
+    """Registers a carrier, shows that it lives, and strikes it off at the end.
+
+    `heard` counts the rings that reached the process; `deaf`: a relay says that none does.
+    """
 
     def __init__(
-        self, store: JobStore, claimer: Claimer, name: str, pool: str, carrier: Carrier, registry: Registry
+        self,
+        store: JobStore,
+        claimer: Claimer,
+        name: str,
+        pool: str,
+        carrier: Carrier,
+        registry: Iterable[Task[..., Any]],
     ) -> None:
         self._store = store
         self._claimer = claimer
@@ -50,6 +59,8 @@ class Heartbeat:
         self._tasks = tuple(sorted(task.name for task in registry))
         self._task: asyncio.Task[None] | None = None
         self.draining = False
+        self.heard = 0
+        self.deaf = False
 
     async def start(self) -> None:
         await self.beat()
@@ -65,7 +76,7 @@ class Heartbeat:
 
     async def beat(self) -> None:
         carrier = self._carrier
-        await self._store.beat(
+        self.deaf = await self._store.beat(
             Worker(
                 owner=self._claimer.owner,
                 name=self._name,
@@ -81,6 +92,7 @@ class Heartbeat:
                 broker=carrier.broker,
                 clock_at=round(time.time() * 1000),
                 draining=self.draining,
+                heard=self.heard,
             )
         )
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from executors.base import Patience
 from tasks.admission import Defaults
 from tasks.errors import ConfigurationError
 from tasks.job import Mode
@@ -28,7 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    use_celery: bool = False
+    use_celery: bool | Literal["auto"] = False
     database_url: str = "sqlite:///var/jobgate.db"
     sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     broker_url: str = "redis://127.0.0.1:6379/0"
@@ -49,6 +50,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     lease: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     cancel_grace: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     drain_timeout: Annotated[float, Meta(ge=0, le=3600)] = 20.0
+    broker_silence: Annotated[float, Meta(ge=1, le=3600)] = 1.5
+    worker_silence: Annotated[float, Meta(ge=2, le=10)] = 3.0
+    canary_silence: Annotated[float, Meta(ge=2, le=3600)] = 5.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod
@@ -65,7 +69,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def mode(self) -> Mode:
+        """The carrier that jobs are first meant for."""
         return Mode.CELERY if self.use_celery else Mode.THREAD
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(broker=self.broker_silence, life=self.worker_silence, canary=self.canary_silence)
 
     @property
     def queue_order(self) -> tuple[tuple[str, ...], ...]:
@@ -121,6 +130,9 @@ VARIABLES = {
     "lease": "JOBGATE_LEASE",
     "cancel_grace": "JOBGATE_CANCEL_GRACE",
     "drain_timeout": "JOBGATE_DRAIN_TIMEOUT",
+    "broker_silence": "JOBGATE_BROKER_SILENCE",
+    "worker_silence": "JOBGATE_WORKER_SILENCE",
+    "canary_silence": "JOBGATE_CANARY_SILENCE",
     "log_level": "LOG_LEVEL",
 }
 #: Those of `CallerSettings`, which the processes leave alone.

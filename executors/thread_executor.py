@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from threading import Thread
 
-from executors.base import Capabilities, Health
+from executors.base import Capabilities, Health, Standing
 from executors.body import AsyncSeat, Interruption, ThreadSeat
 from executors.heartbeat import Heartbeat
 from executors.inbox import Inbox
@@ -41,11 +41,12 @@ BURST = 0.001
 class ThreadExecutor:
     """Slots before claims: a job is claimed only for a slot that is free to run it.
 
-    It hangs on the store's writer as a Taker: a transaction that accepts jobs claims for the free slots as well.
+    It hangs on the store's writer as a Taker: a transaction that accepts jobs claims for the free slots as well. Jobs
+    of the `barred` tasks are left to others.
     """
 
-    mode = Mode.THREAD
     broker = ""
+    standing = Standing(setting="thread", mode=Mode.THREAD)
     capabilities = Capabilities(stop_running_sync="interrupt", stop_running_async="interrupt", hard_limit="interrupt")
 
     def __init__(
@@ -55,6 +56,7 @@ class ThreadExecutor:
         claimer: Claimer,
         slots: int,
         queues: Sequence[Sequence[str]],
+        barred: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._runner = runner
@@ -62,9 +64,11 @@ class ThreadExecutor:
         self._free = self.slots = slots
         self._asked = 0
         self._order = [list(group) for group in queues]
-        self._take = statements.take(self._order)
+        self._barred = barred
+        self._take = statements.take(self._order, len(barred))
         self._backlog = True
         self._open = False
+        self._claiming = True
         self._inbox: Inbox[Running | None] = Inbox()
         self._outbox: deque[Step] = deque()
         self._collecting = False
@@ -116,6 +120,12 @@ class ThreadExecutor:
         self._inbox.put([None] * (self.slots + self.abandoned))
         self._bodies.stop()
 
+    def claim_on(self, claiming: bool) -> None:
+        """Begin or cease to claim; what runs goes on. A stand-in does so, see `auto_executor`."""
+        self._claiming = claiming
+        self._backlog = True
+        self._store.writer.nudge()
+
     def cancel_soon(self, job: Job) -> None:
         self._keeper.cancel(job.id)
 
@@ -129,11 +139,12 @@ class ThreadExecutor:
         return self._settling.superseded
 
     def wanted(self, accepting: bool) -> Query | None:
-        if not self._open or self._free == 0 or not (accepting or self._backlog):
+        if not self._claiming or not self._open or self._free == 0 or not (accepting or self._backlog):
             return None
         self._asked = self._reserve()
         names = {f"q{n}": queue for n, queue in enumerate(self.queues)}
-        return Query(self._take, {**self._claimer.params, **names, "n": self._asked})
+        barred = statements.barred_params(self._barred)
+        return Query(self._take, {**self._claimer.params, **names, **barred, "n": self._asked})
 
     def taken(self, rows: Rows | None) -> None:
         self._backlog = rows is None or len(rows) == self._asked
@@ -221,6 +232,8 @@ class ThreadExecutor:
         limited = False
         while self._open:
             await asyncio.sleep(LIMITED_POLL if limited else POLL)
+            if not self._claiming:
+                continue
             try:
                 limited = self._limited and await self._take_limited()
                 self._backlog = self._backlog or await self._store.has_ready(self.queues)
@@ -232,12 +245,12 @@ class ThreadExecutor:
                 self._store.writer.nudge()
 
     async def _take_limited(self) -> bool:
-        """Claim for the limits that are free now, until none is; whether there was any. See `statements.PASS`."""
+        """Claim for the limits that are free now, until none is; whether there was any. See `statements.let_pass`."""
         found = False
-        while self._open and (reserved := self._reserve()):
+        while self._open and self._claiming and (reserved := self._reserve()):
             rows: Rows = []
             try:
-                rows = await self._store.take_limited(self.queues, reserved, self._claimer.params)
+                rows = await self._store.take_limited(self.queues, reserved, self._claimer.params, self._barred)
             finally:
                 self._begin_all(rows, reserved)
             if not rows:

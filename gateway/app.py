@@ -53,8 +53,9 @@ class Gateway:
         self.description = encoded(with_names(describe(OPERATIONS), tasks, control.queues))
         engine = control.store.engine
         self.tallies = control.store.tallies
-        build = Build(version=VERSION, executor=control.mode, database=engine.dialect.name)
-        self.exposition = Exposition(control.store, build, self.tallies, control.stale)
+        setting = control.mode if control.executor is None else control.executor.standing.setting
+        build = Build(version=VERSION, executor=setting, database=engine.dialect.name)
+        self.exposition = Exposition(control.store, build, self.tallies, control.executor)
         self._keys = Keys(options.api_keys)
         self._neighbours = Neighbours(options.allowed_hosts)
         self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())

@@ -10,6 +10,7 @@ from msgspec import Struct
 from gateway.call import Call
 from gateway.problems import Refusal
 from gateway.reply import Reply, ok
+from gateway.views import public
 from metrics import exposition
 from tasks.errors import StoreUnavailable
 from tasks.store.store import HEAD, JobStore
@@ -57,7 +58,7 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 class Readiness(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`status` is "ready", or "degraded" while jobs are taken and written down but not carried."""
+    """`status` is "ready", or "degraded" while jobs are taken and written down, but not carried as they should be."""
 
     status: str
     checks: tuple[Check, ...] = ()
@@ -79,9 +80,7 @@ async def ready(call: Call) -> Reply:
     await _check_store(call.control.store)
     carrier = await call.control.health()
     store = Check(name="store", status="ok", detail="answers, and its schema is ours")
-    # After a colon come a driver's words, which name hosts: anybody may ask here.
-    words = carrier.detail.partition(":")[0]
-    executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=words)
+    executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=public(carrier))
     status = "ready" if carrier.ok else "degraded"
     return ok(Readiness(status=status, checks=(store, executor) if verbose else ()))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from executors.base import Code, Setting
 from gateway import views
 from gateway.call import Call
 from gateway.problems import Refusal
@@ -29,6 +30,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     rate_limit: str | float | None
     concurrency: int | None
     max_losses: int
+    fallback: bool
     is_async: bool
     arguments: dict[str, Any]
 
@@ -49,9 +51,16 @@ class Stats(Struct, frozen=True, kw_only=True):
 
 
 class CapabilitiesView(Struct, frozen=True, kw_only=True):
-    """What the executor can do to a running job: "process", "interrupt" or "cooperative", strongest first."""
+    """What the executor can do to a running job: "process", "interrupt" or "cooperative", strongest first.
+
+    `setting` is what was asked for, `mode` the carrier in use, `reason` a sentence why. `fallback` is why threads stand
+    in for Celery: its broker is away, no worker lives, or those that live are deaf; null while they do not.
+    """
 
     mode: Mode
+    setting: Setting
+    fallback: Code | None
+    reason: str
     stop_running_sync: str
     stop_running_async: str
     hard_limit: str
@@ -92,7 +101,11 @@ async def stats(call: Call) -> Reply:
 
 
 async def capabilities(call: Call) -> Reply:
-    return ok(CapabilitiesView(mode=call.control.mode, **structs.asdict(call.control.capabilities)))
+    standing, can = call.control.standing, structs.asdict(call.control.capabilities)
+    reason = views.public(await call.control.health())
+    return ok(
+        CapabilitiesView(mode=standing.mode, setting=standing.setting, fallback=standing.fallback, reason=reason, **can)
+    )
 
 
 def task_view(task: Task[..., Any]) -> TaskView:
@@ -108,6 +121,7 @@ def task_view(task: Task[..., Any]) -> TaskView:
         rate_limit=task.rate_limit,
         concurrency=task.concurrency,
         max_losses=task.max_losses,
+        fallback=task.fallback,
         is_async=task.is_async,
         arguments=task.signature.schema(),
     )

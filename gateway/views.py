@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from executors.base import Health
 from tasks.job import Event, Job, LogLine, Mode, State
 from tasks.moment import moment, moment_or_none
 from tasks.worker import Worker
@@ -148,10 +149,17 @@ class WorkerView(Struct, frozen=True, kw_only=True):
     draining: bool
     started_at: Moment
     seen_at: Moment
+    heard: Annotated[int, Meta(description="How many rings at the broker reached it")]
+    deaf: Annotated[bool, Meta(description="It shows life, but does not answer what is rung at the broker for it")]
 
 
 class WorkerList(Struct, frozen=True, kw_only=True):
     workers: Sequence[WorkerView]
+
+
+def public(health: Health) -> str:
+    """What anybody may read of it: after a colon come a driver's words, which name hosts."""
+    return health.detail.partition(":")[0]
 
 
 def milliseconds(text: str) -> int:

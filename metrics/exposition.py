@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from metrics.instruments import Build, Gauges, Instruments, Stale
+from metrics.instruments import Build, Carrier, Gauges, Instruments
 from metrics.text import Families
 from tasks.errors import StoreUnavailable
 from tasks.store.tallies import Tallies
@@ -47,10 +47,12 @@ def wants_openmetrics(accept: str) -> bool:
 class Exposition:
     """One per process and event loop. `tallies` is the process's own, if it has one that folds besides."""
 
-    def __init__(self, store: Ledger, build: Build, tallies: Tallies | None = None, stale: Stale | None = None) -> None:
+    def __init__(
+        self, store: Ledger, build: Build, tallies: Tallies | None = None, carrier: Carrier | None = None
+    ) -> None:
         self._store = store
         self._tallies = tallies or Tallies(store.engine)
-        self._instruments = Instruments(build, stale)
+        self._instruments = Instruments(build, carrier)
         self._families = Families()
         self._read_at = float("-inf")
         self._under_way: dict[bool, asyncio.Task[bytes]] = {}

@@ -34,11 +34,24 @@ class Build(Struct, frozen=True, kw_only=True):
     database: str
 
 
-class Stale(Protocol):
-    """Whoever counts the late or doubled writes that were refused in this process."""
+class Standing(Protocol):
+    """Which carrier is in use, and for what trouble threads stand in for Celery; see `executors.base`."""
+
+    @property
+    def mode(self) -> Mode: ...
+    @property
+    def fallback(self) -> str | None: ...
+    @property
+    def fallbacks(self) -> Mapping[str, int]: ...
+
+
+class Carrier(Protocol):
+    """This process's executor, as far as it is counted. `superseded`: late or doubled writes that were refused."""
 
     @property
     def superseded(self) -> int: ...
+    @property
+    def standing(self) -> Standing: ...
 
 
 class Gauges(Struct, frozen=True, kw_only=True):
@@ -51,9 +64,9 @@ class Gauges(Struct, frozen=True, kw_only=True):
 class Instruments(Collector):
     """Built by whoever assembles the process, never at import."""
 
-    def __init__(self, build: Build, stale: Stale | None = None) -> None:
+    def __init__(self, build: Build, carrier: Carrier | None = None) -> None:
         self._build = build
-        self._stale = stale
+        self._carrier = carrier
         #: None while the store does not answer: an old gauge would be a lie.
         self.gauges: Gauges | None = None
         #: `states[queue][state]`: jobs now in each state.
@@ -76,6 +89,8 @@ class Instruments(Collector):
             yield from _queues(self.gauges.due, [queue for _, queue in self.states])
             yield from _workers(self.gauges.workers)
         yield from self._own()
+        if self._carrier is not None:
+            yield from _standing(self._carrier.standing)
 
     def _jobs(self) -> Metric:
         jobs = GaugeMetricFamily(
@@ -89,7 +104,7 @@ class Instruments(Collector):
     def _own(self) -> Iterator[Metric]:
         build = {"version": self._build.version, "executor": self._build.executor, "database": self._build.database}
         yield InfoMetricFamily("jobgate_build", "What runs here.", value=build)
-        superseded = 0 if self._stale is None else self._stale.superseded
+        superseded = 0 if self._carrier is None else self._carrier.superseded
         yield CounterMetricFamily(
             "jobgate_jobs_superseded", "Late or doubled writes that this process was refused.", value=superseded
         )
@@ -101,6 +116,18 @@ class Instruments(Collector):
         yield GaugeMetricFamily(
             "jobgate_collect_duration_seconds", "How long reading the store took this time.", value=self.collect_seconds
         )
+
+
+def _standing(standing: Standing) -> Iterator[Metric]:
+    in_use = GaugeMetricFamily("jobgate_carrier", "1 for the carrier that this process uses now.", labels=["executor"])
+    for mode in Mode:
+        in_use.add_metric([mode], mode == standing.mode)
+    now = GaugeMetricFamily("jobgate_fallback", "1 while threads stand in for Celery, by reason.", labels=["reason"])
+    count = CounterMetricFamily("jobgate_fallbacks", "How often threads began to stand in.", labels=["reason"])
+    for reason, number in standing.fallbacks.items():
+        now.add_metric([reason], reason == standing.fallback)
+        count.add_metric([reason], number)
+    yield from (in_use, now, count)
 
 
 def _queues(due: Mapping[str, tuple[int, float]], known: Sequence[str]) -> Iterator[Metric]:

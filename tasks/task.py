@@ -36,7 +36,8 @@ class Task(Generic[P, R]):
 
     Calling the task calls the function. `soft_time_limit` and `time_limit` are seconds or None for the deployment's
     default; `rate` is the least number of milliseconds between two starts; `concurrency` how many may run at once
-    anywhere; `max_losses` how many crashes of its worker a job survives (0: at most once).
+    anywhere; `max_losses` how many crashes of its worker a job survives (0: at most once); `fallback` whether threads
+    of the gateway may run it while there is no Celery to do so (USE_CELERY=auto): otherwise it waits.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Task(Generic[P, R]):
         concurrency: int | None = None,
         priority: int = 0,
         max_losses: int = 3,
+        fallback: bool = True,
     ) -> None:
         self.function = function
         self.name = name or f"{function.__module__}.{function.__qualname__}"
@@ -71,6 +73,7 @@ class Task(Generic[P, R]):
         self.concurrency = concurrency
         self.priority = priority
         self.max_losses = max_losses
+        self.fallback = fallback
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, skip_first=bind)
         self._refuse_nonsense()

@@ -11,6 +11,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     `owner` is unique for the process's life; `name` is shared by the children of one Celery worker
     (`celery@host`); times are milliseconds since the epoch on the store's clock, but for `clock_at`: its own clock's,
     when it was `seen_at`; 0 where it is not known. `broker` is where it listens, without credentials, "" for nowhere.
+    `heard` counts the rings that reached the process; `deaf`: it showed life, but did not answer one that was for it.
     """
 
     owner: str
@@ -29,3 +30,5 @@ class Worker(Struct, frozen=True, kw_only=True):
     clock_at: int = 0
     started_at: int = 0
     seen_at: int = 0
+    heard: int = 0
+    deaf: bool = False

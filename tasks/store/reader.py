@@ -73,7 +73,7 @@ class Reader:
         return None if delay is None else delay / 1000
 
     async def owners(self) -> builtins.list[str]:
-        """Who holds running jobs."""
+        """Who holds running jobs, or stands in the registry."""
         return [row[0] for row in await self._look_up(upkeep.OWNERS)]
 
     async def find_by_key(self, key: str) -> tuple[Job, str] | None:
@@ -182,4 +182,4 @@ def _event(row: Row[Any]) -> Event:
 def to_worker(row: Row[Any]) -> Worker:
     values = dict(row._mapping)
     lists = {name: tuple(json.loads(values[name])) for name in ("queues", "tasks")}
-    return Worker(**{**values, **lists, "draining": bool(values["draining"])})
+    return Worker(**{**values, **lists, "draining": bool(values["draining"]), "deaf": bool(values["deaf"])})

@@ -156,6 +156,8 @@ workers = Table(
     Column("draining", SmallInteger, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+    Column("heard", Integer, nullable=False, server_default="0"),
+    Column("deaf", SmallInteger, nullable=False, server_default="0"),
 )
 
 #: One row a rate or concurrency limit. `free_at` is the earliest next start, `token` the last taker.

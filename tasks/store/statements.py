@@ -10,6 +10,8 @@ fence, and the reason why a late or doubled write changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasks.job import Attempt, Job
 
 #: How long, in milliseconds, a job must have waited longer to be served before one of the next higher priority.
@@ -22,10 +24,8 @@ OVERRUN = 3_000
 #: What a `:parameter` holds, where it is not text.
 PARAMETERS = {
     **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age", "until", "memory", "clock_at"), "BIGINT"),
-    **dict.fromkeys(
-        ("max_running", "pid", "slots", "busy", "draining", "total", "done", "skipped", "failed", "status", "ok"),
-        "INTEGER",
-    ),
+    **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining", "heard"), "INTEGER"),
+    **dict.fromkeys(("total", "done", "skipped", "failed", "status", "ok"), "INTEGER"),
     "interval": "DOUBLE PRECISION",
 }
 
@@ -117,15 +117,26 @@ SERVED = f"(SELECT queue FROM {table(queue='TEXT')} AS q WHERE NOT {paused('q.qu
 CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
 
 
-def take(queues: list[list[str]]) -> str:
+def barred_params(tasks: Sequence[str]) -> dict[str, str]:
+    """The parameters b0, b1 … of `take` and `let_pass`."""
+    return {f"b{n}": task for n, task in enumerate(tasks)}
+
+
+def _not_barred(column: str, barred: int) -> str:
+    return f"AND {column} NOT IN ({', '.join(f':b{n}' for n in range(barred))})"
+
+
+def take(queues: list[list[str]], barred: int = 0) -> str:
     """Claim the `:n` best jobs of `queues`: an earlier group is served strictly before a later one.
 
-    One index probe a queue, then a merge: the cost does not grow with the number of waiting jobs.
-    Parameters: owner, mode, lease, grace (milliseconds), n, and q0, q1 … for the queues in order.
+    One index probe a queue, then a merge: the cost does not grow with the number of waiting jobs, but for those of the
+    `barred` tasks, which are passed over.
+    Parameters: owner, mode, lease, grace (milliseconds), n, q0, q1 … for the queues in order, b0, b1 … for the barred.
     """
+    allowed = f"{_not_barred('task', barred)} " if barred else ""
     branches = [
         f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {CLAIMABLE} ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':n')} {{skip_locked}}) AS b{n}"
+        f"AND {CLAIMABLE} {allowed}ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':n')} {{skip_locked}}) AS b{n}"
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
@@ -151,11 +162,17 @@ _WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN {SERVED}
 #: statement of its own, because only the next one sees what they have claimed.
 LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR_LIMIT} ORDER BY name {{lock}}"
 
-#: rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks
-#: them.
-PASS = f"""
+
+def let_pass(barred: int = 0) -> str:
+    """Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks them.
+
+    rows: [queue]. The limits of the `barred` tasks b0, b1 … are left alone.
+    """
+    passable = f"{PASSABLE} {_not_barred('name', barred)}" if barred else PASSABLE
+    return f"""
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE name IN (SELECT name FROM limits WHERE {PASSABLE} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
+WHERE name IN (SELECT name FROM limits WHERE {passable} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
+
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
 TAKE_PASSED = f"""

@@ -109,13 +109,18 @@ class JobStore(Reader):
         rows = self._backend.transact_outside([Query(statements.SETTLE, rows=[step_row(step)])])[0]
         return State(rows[0][2]) if rows else None
 
-    async def take_limited(self, queues: Sequence[str], n: int, claimer: Mapping[str, Any]) -> Rows:
-        """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`."""
-        token = {"token": new_id(), "n": n}
+    async def take_limited(
+        self, queues: Sequence[str], n: int, claimer: Mapping[str, Any], barred: Sequence[str] = ()
+    ) -> Rows:
+        """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`.
+
+        The `barred` tasks are passed over.
+        """
+        token = {"token": new_id(), "n": n, **statements.barred_params(barred)}
         rows = [[queue] for queue in queues]
         taken: Rows = await self.writer.run(
             Query(statements.LOCK_LIMITS, rows=rows),
-            Query(statements.PASS, token, rows=rows),
+            Query(statements.let_pass(len(barred)), token, rows=rows),
             Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows),
         )
         return taken
@@ -159,12 +164,30 @@ class JobStore(Reader):
         if program:
             await self.writer.run(*program)
 
-    async def beat(self, worker: Worker) -> None:
-        """Put a carrier into the registry, or show that it lives."""
+    async def beat(self, worker: Worker) -> bool:
+        """Put a carrier into the registry, or show that it lives; whether it has been called deaf."""
         lists = {"queues": json.dumps(worker.queues), "tasks": json.dumps(worker.tasks)}
-        names = ("owner", "name", "host", "pid", "mode", "pool", "slots", "busy", "version", "broker", "clock_at")
-        values = {name: getattr(worker, name) for name in names}
-        await self.writer.run(Query(workers.BEAT, {**values, **lists, "draining": int(worker.draining)}))
+        own = (
+            "owner",
+            "name",
+            "host",
+            "pid",
+            "mode",
+            "pool",
+            "slots",
+            "busy",
+            "version",
+            "broker",
+            "clock_at",
+            "heard",
+        )
+        values = {name: getattr(worker, name) for name in own}
+        rows = await self.writer.run(Query(workers.BEAT, {**values, **lists, "draining": int(worker.draining)}))
+        return bool(rows[0][0])
+
+    async def call_deaf(self, name: str) -> None:
+        """Tell all processes of this worker that it does not hear."""
+        await self.writer.run(Query(workers.DEAF, {"name": name}))
 
     async def gone(self, owner: str) -> None:
         """Take a carrier out of the registry."""

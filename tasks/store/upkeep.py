@@ -52,8 +52,8 @@ WHERE number {{among (}}
     AND status = 'STARTED' AND lease_until < {{now}}
 RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"""
 
-#: Who runs something now.
-OWNERS = "SELECT DISTINCT owner FROM jobs WHERE status = 'STARTED'"
+#: Who runs something now, or stands in the registry.
+OWNERS = "SELECT owner FROM jobs WHERE status = 'STARTED' UNION SELECT owner FROM workers"
 #: rows: [owner]. Let the leases of owners known to be dead run out at once; the reaper does the rest.
 ABANDON = f"""
 UPDATE jobs SET lease_until = 0

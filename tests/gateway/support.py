@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from executors.base import Capabilities, Health
+from executors.base import Capabilities, Health, Standing
 from executors.control import Control
 from executors.watch import Watch
 from gateway.app import Gateway, GatewayOptions, create_app
@@ -45,7 +45,7 @@ REGISTRY = Registry([read, anything, nothing])
 class Hand:
     """The executor of these tests."""
 
-    mode = Mode.THREAD
+    standing = Standing(setting="thread", mode=Mode.THREAD)
     superseded = 0
     capabilities = Capabilities(stop_running_sync="interrupt", stop_running_async="cooperative", hard_limit="interrupt")
 

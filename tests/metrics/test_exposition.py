@@ -14,9 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from executors.base import Standing
 from metrics import exposition
 from metrics.exposition import Exposition, wants_openmetrics
 from metrics.instruments import Build
+from tasks.job import Mode
 from tasks.store.store import JobStore
 from tasks.store.tallies import Tallies
 from tasks.worker import Worker
@@ -158,11 +160,16 @@ async def test_workers_are_counted_by_executor_and_state(store: JobStore, eyes: 
     assert value(found, "worker_slots_busy", executor="celery") == 3
 
 
-async def test_refused_writes_are_shown(store: JobStore) -> None:
-    class Stale:
+async def test_the_carrier_in_use_and_refused_writes_are_shown(store: JobStore) -> None:
+    class Carrier:
         superseded = 3
+        standing = Standing(setting="auto", mode=Mode.THREAD, fallback="broker", fallbacks={"broker": 2, "deaf": 0})
 
-    assert value(await scrape(Exposition(store, BUILD, stale=Stale())), "jobs_superseded_total") == 3
+    page = await scrape(Exposition(store, BUILD, carrier=Carrier()))
+    assert value(page, "jobs_superseded_total") == 3
+    assert [value(page, "carrier", executor=mode) for mode in ("thread", "celery")] == [1, 0]
+    assert [value(page, "fallback", reason=reason) for reason in ("broker", "deaf")] == [1, 0]
+    assert [value(page, "fallbacks_total", reason=reason) for reason in ("broker", "deaf")] == [2, 0]
 
 
 async def test_scrapes_at_once_share_an_answer(

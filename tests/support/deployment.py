@@ -32,13 +32,17 @@ TIMINGS = {
 
 
 class Shape(Struct, frozen=True, kw_only=True):
-    """What is to be started. `pool` is None in thread mode; `slots` are those of each worker."""
+    """What is to be started. `pool` is None in thread mode; `slots` are those of each worker.
+
+    `auto`: with Celery while it can, see `executors.auto_executor`; the threads that stand in have `slots` too.
+    """
 
     database_url: str
     pool: str | None = None
     broker_url: str = ""
     slots: int = 4
     workers: int = 1
+    auto: bool = False
     environment: Mapping[str, str] = {}
     #: Modules with tasks that the gateway knows and the workers do not.
     gateway_modules: str = ""
@@ -82,7 +86,8 @@ class Deployment:
         carrier = {"USE_CELERY": "0", "JOBGATE_THREADS": str(shape.slots)}
         if shape.pool is not None:
             carrier = {
-                "USE_CELERY": "1",
+                "USE_CELERY": "auto" if shape.auto else "1",
+                "JOBGATE_THREADS": str(shape.slots),
                 "CELERY_BROKER_URL": shape.broker_url,
                 "CELERY_POOL": shape.pool,
                 "CELERY_CONCURRENCY": str(shape.slots),
@@ -116,7 +121,10 @@ class Deployment:
             for process in [self.gateway, *self.workers]:
                 assert process.code is None, f"{process.name} ended with {process.code}:\n{process.output[-4000:]}"
             workers = self.client.get("/api/v1/workers").json()["workers"]
-            return sum(worker["slots"] for worker in workers) >= self.slots
+            slots = sum(worker["slots"] for worker in workers if worker["mode"] == self.mode)
+            # Its gateway looks a little later than we do, and may have let threads stand in meanwhile.
+            ready = not self.shape.auto or self.client.get("/readyz").json()["status"] == "ready"
+            return slots >= self.slots and ready
 
         eventually(look, 30, "all slots are there")
 
