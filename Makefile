@@ -43,7 +43,7 @@ run: ## serve on http://127.0.0.1:8000: thread mode, SQLite
 
 stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctrl-C stops all
 	$(call install,requirements.txt)
-	@exec $(BIN)/python deploy/stack.py
+	@exec $(BIN)/python -m deploy.stack
 
 test: ## run the whole suite in two lanes; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)

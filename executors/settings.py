@@ -156,6 +156,11 @@ def place_of(broker_url: str) -> str:
     return f"{url.scheme}://{url.hostname or ''}{f':{port}' if port and url.hostname else ''}{path}"
 
 
+def inherited(environ: Mapping[str, str] = os.environ, **more: str) -> dict[str, str]:
+    """What a process that we start is given: all that this one was given, and `more`."""
+    return {**environ, **more}
+
+
 def source_of(variable: str, environ: Mapping[str, str] = os.environ) -> str:
     """Where the value of a setting comes from: "environment" or "default"."""
     return "environment" if environ.get(variable) else "default"

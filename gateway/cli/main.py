@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from executors.identity import VERSION
 from executors.settings import CallerSettings
-from gateway.cli import jobs, output, overview, processes, record, steer
+from gateway.cli import jobs, output, overview, processes, record, stack, steer
 from gateway.cli.exits import command_error
 
 
@@ -70,6 +70,7 @@ for panel, commands in _PANELS:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 app.command(rich_help_panel=RUN, context_settings=processes.PASS_ON)(processes.worker)
 app.add_typer(record.db, rich_help_panel=RUN)
+app.add_typer(stack.app, rich_help_panel=RUN)
 
 
 def main() -> None:

@@ -37,6 +37,11 @@ def note(words: str) -> None:
     typer.echo(words.translate(_CONTROL), err=True)
 
 
+def asks() -> bool:
+    """Whether there is somebody to answer a question."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def as_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

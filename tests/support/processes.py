@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from gateway.cli import child
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,12 +97,6 @@ class Process:
 
     def stop(self, patience: float = 15.0) -> int:
         """Ask it to end, wait, and kill it and what it left behind; its exit code."""
-        if self.code is None:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
-        # Its session is its process group: nobody else is in it.
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        child.end(self._process, patience)
         self._output.close()
         return self._process.wait()

