@@ -1,18 +1,24 @@
-"""What `celery inspect` and `celery purge` show and do, from the record: the same in both modes, at once."""
+"""What `celery inspect` shows, from the record: the same in both modes, at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from gateway.cli import jobs, output, overview
+from gateway.cli import jobs, output, overview, queues
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.options import AsJson, door
 
 #: What is shown of which jobs; the words are those of `celery inspect`.
-_STATES = {"active": ["STARTED"], "scheduled": ["PENDING", "RETRY"], "reserved": ["PENDING", "RETRY"]}
-_WHOLE = {"stats": overview.workers, "registered": overview.tasks, "active_queues": overview.queues}
+WAITING = ["PENDING", "RETRY"]
+_STATES = {"active": ["STARTED"], "scheduled": WAITING, "reserved": WAITING}
+_WHOLE: dict[str, Callable[[typer.Context, bool], None]] = {
+    "stats": overview.workers,
+    "registered": lambda context, json_: overview.tasks(context, None, json_),
+    "active_queues": queues.show,
+}
 LIMIT = 1000
 
 
@@ -23,7 +29,7 @@ def inspect(
 ) -> None:
     """Show what runs, what waits, or who works."""
     if what in _WHOLE:
-        context.invoke(_WHOLE[what], context=context, json_=json_)
+        _WHOLE[what](context, json_)
         return
     if what not in _STATES:
         raise CommandError(Exit.USAGE, f"inspect shows {', '.join([*_STATES, *_WHOLE])}; got {what!r}")

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import output
+from gateway.cli.bulk import Queues, Tag, Tasks, job_filter
 from gateway.cli.door import Door, address
 from gateway.cli.exits import CommandError, Exit
-from gateway.cli.options import AsJson, JobId, JobIds, door
+from gateway.cli.options import AsJson, JobId, JobIds, Status, door
 
 FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 MAX_PAGE = 200
@@ -21,7 +22,6 @@ _LOOK = 1.0
 _COLUMNS = ("id", "task", "status", "queue", "priority", "attempt", "created", "runtime", "error")
 _WAITING_FIELDS = ("eta", "expires", "countdown", "queue", "priority", "max_retries", "soft_time_limit", "time_limit")
 
-Tag = Annotated[str | None, typer.Option(help="Only jobs with this tag.")]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most; 0 waits for ever.", min=0)]
 
 
@@ -133,18 +133,15 @@ def logs(
 
 def list_(
     context: typer.Context,
-    status: Annotated[
-        list[str] | None, typer.Option(help="PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED.")
-    ] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Only jobs of this task; may be repeated.")] = None,
-    queue: Annotated[list[str] | None, typer.Option(help="Only jobs of this queue; may be repeated.")] = None,
+    status: Status = None,
+    task: Tasks = None,
+    queue: Queues = None,
     tag: Tag = None,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
     json_: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    words = [state.upper() for state in status or []]
-    jobs = list_jobs(door(context), {"status": words, "task": task, "queue": queue, "tag": tag}, limit)
+    jobs = list_jobs(door(context), job_filter(status, task, queue, tag), limit)
     if json_:
         output.as_json(jobs)
     else:

@@ -12,6 +12,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Job ids.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Status = Annotated[
+    list[str] | None, typer.Option(help="PENDING, STARTED, RETRY, SUCCESS, FAILURE or REVOKED; may be repeated.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 

@@ -1,4 +1,4 @@
-"""Commands that show what there is: tasks, queues, workers, figures."""
+"""Commands that show what there is: tasks, workers, figures, the audit trail."""
 
 from __future__ import annotations
 
@@ -26,25 +26,6 @@ def tasks(
     else:
         rows = [(task["name"], task["queue"], _signature(task["arguments"])) for task in answer["tasks"]]
         output.table(("task", "queue", "arguments"), rows)
-
-
-def queues(context: typer.Context, json_: AsJson = False) -> None:
-    """List the queues: what waits, how long, and who serves them."""
-    answer = door(context).get(address("queues"))
-    if json_:
-        output.as_json(answer)
-        return
-    rows = [
-        (
-            queue["name"],
-            *(queue["depth"][state] for state in ("PENDING", "STARTED", "RETRY")),
-            queue["oldest_age"],
-            queue["consumers"],
-            queue["slots"],
-        )
-        for queue in answer["queues"]
-    ]
-    output.table(("queue", "pending", "started", "retry", "oldest s", "consumers", "slots"), rows)
 
 
 def workers(context: typer.Context, json_: AsJson = False) -> None:
@@ -75,6 +56,24 @@ def stats(context: typer.Context, json_: AsJson = False) -> None:
         output.as_json(answer)
     else:
         output.sheet({**answer["jobs"], **{name: value for name, value in answer.items() if name != "jobs"}})
+
+
+def audit(
+    context: typer.Context,
+    who: Annotated[str | None, typer.Option(help="Only of this API key's name.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this operationId, such as purgeQueue.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=200)] = 50,
+    json_: AsJson = False,
+) -> None:
+    """Show who changed what, and what came of it, the latest first."""
+    answer = door(context).get(address("audit"), {"who": who, "action": action, "page_size": limit})
+    if json_:
+        output.as_json(answer)
+        return
+    columns = ("at", "who", "action", "status", "target", "outcome")
+    output.table(
+        columns, [[output.moment(row["at"]), *(row[name] for name in columns[1:])] for row in answer["entries"]]
+    )
 
 
 def _signature(schema: Mapping[str, Any]) -> str:

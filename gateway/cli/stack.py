@@ -12,10 +12,12 @@ import typer
 from rich.prompt import Prompt
 
 from executors.settings import Settings, inherited
-from gateway.cli import log_file, output, own_redis, supervision
+from gateway.cli import bulk, log_file, output, own_redis, queues, supervision
 from gateway.cli.daemon import FAILED, LOOK, Daemon, State
+from gateway.cli.door import address
 from gateway.cli.exits import CommandError, Exit
-from gateway.cli.options import AsJson
+from gateway.cli.inspection import WAITING, inspect
+from gateway.cli.options import AsJson, DryRun, Yes, door
 
 app = typer.Typer(name="stack", help="The product's processes on this machine, under Supervisor.", no_args_is_help=True)
 
@@ -123,7 +125,26 @@ def config(
     place = supervision.Place(
         directory=data, logs=logs, stop_seconds=_stop_seconds(Settings()), autostart=True, rotate=False, user=user
     )
-    output.say(supervision.server_file(home, environment, place))
+    output.say(supervision.server_file(home, environment, place).rstrip())
+
+
+@app.command()
+def purge(
+    context: typer.Context,
+    queue: Annotated[str | None, typer.Argument(help="One queue; all without it.")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json_: AsJson = False,
+) -> None:
+    """Cancel what waits: all of it, or one queue's."""
+    if queue is not None:
+        queues.purge(context, queue, dry_run, yes, json_)
+        return
+    body = {"action": "cancel", "filter": {"status": WAITING}}
+    bulk.run(door(context), address("bulk"), body, dry_run=dry_run, yes=yes, json_=json_)
+
+
+app.command()(inspect)
 
 
 def _launch(settings: Settings, daemon: Daemon) -> None:

@@ -1,43 +1,69 @@
-"""Commands that steer jobs, named one by one."""
+"""Commands that steer jobs: those that are named, or all of a filter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import output
-from gateway.cli.door import address
-from gateway.cli.exits import CommandError
-from gateway.cli.options import AsJson, JobIds, door
+from gateway.cli import bulk, output
+from gateway.cli.bulk import Before, Queues, Tag, Tasks
+from gateway.cli.door import Door, address
+from gateway.cli.exits import CommandError, Exit
+from gateway.cli.options import AsJson, DryRun, Status, Yes, door
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Job ids; none, with a filter.")]
 
 _CANCELLED = {"revoked": "will not start", "asked": "runs, and was told to stop"}
+_DONE: dict[str, Callable[[Any], str]] = {
+    "cancel": lambda done: _CANCELLED[done["action"]],
+    "retry": lambda job: f"again as {job['id']}",
+    "hold": lambda job: "held",
+    "release": lambda job: "released",
+}
 
 
-def cancel(context: typer.Context, ids: JobIds, json_: AsJson = False) -> None:
-    """Stop jobs: a waiting one never starts, a running one is told to stop."""
-    _steer(context, ids, "cancel", lambda done: _CANCELLED[done["action"]], json_)
+def steering(verb: str, words: str) -> Callable[..., None]:
+    """The command for one verb of `POST /api/v1/jobs/{id}/…` and of bulk actions."""
+
+    def command(
+        context: typer.Context,
+        ids: Ids = None,
+        status: Status = None,
+        task: Tasks = None,
+        queue: Queues = None,
+        tag: Tag = None,
+        created_before: Before = None,
+        dry_run: DryRun = False,
+        yes: Yes = False,
+        json_: AsJson = False,
+    ) -> None:
+        wanted = bulk.job_filter(status, task, queue, tag, created_before)
+        if bool(ids) == bool(wanted):
+            raise CommandError(Exit.USAGE, f"{verb} takes job ids, or a filter such as --tag; not both, not neither")
+        if ids and dry_run:
+            raise CommandError(Exit.USAGE, "--dry-run is for a filter: jobs that are named need no counting")
+        here = door(context)
+        if ids:
+            _each(here, ids, verb, json_)
+        else:
+            body = {"action": verb, "filter": wanted}
+            bulk.run(here, address("bulk"), body, dry_run=dry_run, yes=yes, json_=json_)
+
+    command.__doc__ = words
+    command.__name__ = verb
+    return command
 
 
-def retry(context: typer.Context, ids: JobIds, json_: AsJson = False) -> None:
-    """Run ended jobs again, as new jobs; prints the new ids."""
-    _steer(context, ids, "retry", lambda job: f"again as {job['id']}", json_)
+cancel = steering("cancel", "Stop jobs: a waiting one never starts, a running one is told to stop.")
+retry = steering("retry", "Run ended jobs again, as new jobs.")
+hold = steering("hold", "Keep waiting jobs from starting.")
+release = steering("release", "Let held jobs start.")
 
 
-def hold(context: typer.Context, ids: JobIds, json_: AsJson = False) -> None:
-    """Keep waiting jobs from starting."""
-    _steer(context, ids, "hold", lambda job: "held", json_)
-
-
-def release(context: typer.Context, ids: JobIds, json_: AsJson = False) -> None:
-    """Let held jobs start."""
-    _steer(context, ids, "release", lambda job: "released", json_)
-
-
-def _steer(context: typer.Context, ids: Sequence[str], verb: str, words: Callable[[Any], str], json_: bool) -> None:
+def _each(here: Door, ids: Sequence[str], verb: str, json_: bool) -> None:
     """One verb for each job. All are tried; the first trouble decides the exit code."""
-    here = door(context)
     answers: list[Any] = []
     troubles: list[CommandError] = []
     for each in ids:
@@ -48,7 +74,7 @@ def _steer(context: typer.Context, ids: Sequence[str], verb: str, words: Callabl
             output.note(f"{each}: {error.words}")
             continue
         if not json_:
-            output.say(f"{each}: {words(answers[-1])}")
+            output.say(f"{each}: {_DONE[verb](answers[-1])}")
     if json_:
         output.as_json(answers)
     if troubles:

@@ -1,0 +1,175 @@
+"""`jobgate stack` with the real supervisord, in both modes, and the file for a server's own one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gateway.cli import output
+from gateway.cli.log_file import Growing, tail
+from gateway.cli.own_redis import free_port
+from tests.gateway.cli.conftest import Shell
+from tests.support.processes import ROOT, Process, clean_environment, python
+from tests.support.waiting import eventually
+
+
+class Stack:
+    """The commands of one stack."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        own = {
+            "PORT": str(free_port()),
+            "DATABASE_URL": f"sqlite:///{folder / 'jobs.db'}",
+            "FILES_ROOT": str(folder / "files"),
+            "TASK_MODULES": "tests.support.tasks",
+            "JOBGATE_THREADS": "2",
+            "CELERY_POOL": "solo",
+        }
+        self.shell = Shell({**own, **environment})
+
+    def __call__(self, *words: str, exit: int = 0, input: str | None = None) -> str:
+        done = self.shell("stack", *words, "--folder", str(self.folder), exit=exit, input=input)
+        return done.output
+
+    def states(self, exit: int = 0) -> dict[str, dict[str, Any]]:
+        found = self.shell.json("stack", "status", "--folder", str(self.folder), exit=exit)
+        return {each["name"]: each for each in found}
+
+    def ready_again(self, times: int) -> None:
+        """Until the gateway has said so often that it serves."""
+        eventually(lambda: self("logs", "web", "99").count("Jobgate serves") == times, 30, "it serves again")
+
+    def pid(self, name: str) -> int:
+        return int(self.states()[name]["pid"])
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not under pytest's: the path of a Unix socket must be short."""
+    with tempfile.TemporaryDirectory(prefix="jobgate-stack-") as name:
+        folder = Path(name)
+        yield folder
+        pid = folder / "supervisord.pid"
+        if pid.exists():  # a test that failed left it behind: it ends its processes when it is asked
+            left = psutil.Process(int(pid.read_text()))
+            left.terminate()
+            left.wait(60)
+
+
+def test_thread_mode_is_one_process_that_is_kept_alive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(folder)
+    assert "does not run" in stack("status", exit=1)
+    assert "does not run" in stack("stop")
+    stack("start")
+    first = stack.pid("web")
+    assert stack.shell.json("submit", "tests.add", "1", "--wait")["result"] == 11
+    stack("start")
+    assert stack.pid("web") == first, "what runs is left alone"
+    os.kill(first, signal.SIGKILL)
+    stack.ready_again(2)
+    assert stack.pid("web") != first
+    monkeypatch.setattr(output, "asks", lambda: True)
+    assert "Jobgate serves" in stack("logs", input="web\n")
+    assert "has no 'beat'" in stack("restart", "beat", exit=3)
+    stack("stop")
+    assert "does not run" in stack("status", exit=1)
+    monkeypatch.undo()
+    assert "Jobgate serves" in stack("logs"), "logs outlive the processes"
+
+
+def test_a_process_that_does_not_start_says_why(folder: Path) -> None:
+    stack = Stack(folder, DATABASE_URL="mysql://localhost/x")
+    assert "web does not start: jobgate: DATABASE_URL takes" in stack("start", exit=1)
+    assert stack.states(exit=1)["web"]["state"] in {"EXITED", "FATAL"}
+    stack("stop")
+    deep = folder / ("x" * 100)
+    assert "too long for a Unix socket" in Shell({})("stack", "status", "--folder", str(deep), exit=2).stderr
+
+
+def test_celery_mode_brings_its_own_redis(folder: Path) -> None:
+    stack = Stack(folder, USE_CELERY="1")
+    stack("start")
+    assert set(stack.states()) == {"redis", "worker", "scheduler", "web"}
+    assert stack.shell.json("submit", "tests.add", "1", "--wait")["result"] == 11
+    before = stack.states()
+    stack("restart", "beat")
+    after = stack.states()
+    assert after["scheduler"]["pid"] != before["scheduler"]["pid"]
+    assert after["worker"]["pid"] == before["worker"]["pid"]
+    stack("stop", "celery-worker")
+    assert stack.states(exit=1)["worker"]["state"] == "STOPPED"
+    job = stack.shell.out("submit", "tests.add", "2")
+    stack("start", "celery")
+    assert stack.shell.json("wait", job)["result"] == 12
+    assert "Jobgate worker" in stack("logs", "worker", "100")
+    pids = [each["pid"] for each in stack.states().values()]
+    stack("stop")
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    log = (folder / "supervisord.log").read_text()
+    assert "SIGKILL" not in log
+    assert log.index("stopped: worker") < log.rindex("stopped: redis"), "the broker goes last"
+
+
+def test_the_server_s_file_is_the_one_its_command_writes() -> None:
+    assert (ROOT / "deploy/supervisor/jobgate.conf").read_text() == Shell({}).out("stack", "config") + "\n"
+
+
+def test_the_server_s_file_runs(folder: Path, redis_url: str) -> None:
+    """Its programs, in a supervisord of our own; the paths of a server are those of this checkout."""
+    (folder / "opt/.venv/bin").mkdir(parents=True)
+    jobgate = folder / "opt/.venv/bin/jobgate"
+    jobgate.write_text(f'#!/bin/sh\nexport PYTHONPATH="{ROOT}"\nexec {python()[0]} -m gateway.cli "$@"\n')
+    jobgate.chmod(0o755)
+    environment = {
+        **Stack(folder).shell.environment,
+        "USE_CELERY": "1",
+        "CELERY_BROKER_URL": redis_url,
+    }
+    (folder / "environment").write_text("".join(f"{name}='{value}'\n" for name, value in environment.items()))
+    text = (ROOT / "deploy/supervisor/jobgate.conf").read_text()
+    places = {
+        "/opt/jobgate": folder / "opt",
+        "/etc/jobgate": folder,
+        "/var/lib/jobgate": ROOT,
+        "/var/log/jobgate": folder,
+    }
+    for there, here in places.items():
+        assert there in text
+        text = text.replace(there, str(here))
+    main = f"[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={folder}/supervisord.pid\n"
+    (folder / "main.conf").write_text(main + text.replace("user=jobgate\n", ""))
+    command = python("-m", "supervisor.supervisord", "-c", str(folder / "main.conf"))
+    supervisord = Process("supervisord", command, clean_environment(), folder)
+    try:
+        shell = Shell(environment)
+        eventually(lambda: "Jobgate serves" in "".join(tail(folder / "web.log", 5)), 60, "the gateway serves")
+        assert shell.json("submit", "tests.add", "1", "--wait", "--timeout", "60")["result"] == 11
+        assert "Jobgate scheduler" in "".join(tail(folder / "scheduler.log", 5))
+    finally:
+        assert supervisord.stop(60) == 0
+
+
+def test_a_log_is_followed_over_its_turning(tmp_path: Path) -> None:
+    file = tmp_path / "web.log"
+    file.write_text("old\n")
+    growing = Growing(file)
+    with file.open("a") as log:
+        log.write("one\ntw")
+    assert growing.news() == ["one"]
+    with file.open("a") as log:
+        log.write("o\n")
+    assert growing.news() == ["two"]
+    file.rename(tmp_path / "web.log.1")
+    assert growing.news() == []
+    file.write_text("new\n")
+    assert growing.news() == ["new"]
+    assert tail(tmp_path / "web.log.1", 2) == ["one", "two"]
+    assert tail(tmp_path / "none", 2) == []
