@@ -157,7 +157,7 @@ def _launch(settings: Settings, daemon: Daemon) -> None:
         autostart=False,
         rotate=True,
     )
-    chosen = supervision.programs(COMMAND, celery=settings.use_celery)
+    chosen = supervision.programs(COMMAND, celery=bool(settings.use_celery))
     environment = inherited(PYTHONUNBUFFERED="1")
     if settings.use_celery and not environment.get("CELERY_BROKER_URL"):
         port = own_redis.free_port()
