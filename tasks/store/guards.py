@@ -77,8 +77,9 @@ POSTGRESQL = (
         INSERT INTO events ({_COLUMNS}) SELECT {_accepted("n")} FROM fresh AS n; RETURN NULL; END $$""",
     """CREATE TRIGGER jobs_accepted AFTER INSERT ON jobs REFERENCING NEW TABLE AS fresh
         FOR EACH STATEMENT EXECUTE FUNCTION jobs_accepted()""",
-    # Once a statement, not once a row: a batch of a hundred settled jobs costs one call.
-    f"""CREATE FUNCTION jobs_moved() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    # Once a statement, not once a row: a batch of a hundred settled jobs costs one call. The writer's connection has
+    # switched hash joins off; without one here, the cost of a batch grows with the square of its size.
+    f"""CREATE FUNCTION jobs_moved() RETURNS trigger LANGUAGE plpgsql SET enable_hashjoin = on AS $$ BEGIN
         INSERT INTO events ({_COLUMNS}) SELECT {_moved("o", "n", CLOCK["postgresql"])}
         FROM stale AS o JOIN fresh AS n ON n.number = o.number WHERE o.status <> n.status; RETURN NULL; END $$""",
     """CREATE TRIGGER jobs_moved AFTER UPDATE ON jobs REFERENCING OLD TABLE AS stale NEW TABLE AS fresh
