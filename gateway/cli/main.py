@@ -68,7 +68,7 @@ _PANELS: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
 for panel, commands in _PANELS:
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
-app.command(rich_help_panel=RUN, context_settings=processes.PASS_ON)(processes.worker)
+app.command("worker", rich_help_panel=RUN, context_settings=processes.PASS_ON)(processes.worker)
 app.add_typer(queues.app, rich_help_panel=SHOW)
 app.add_typer(record.db, rich_help_panel=RUN)
 app.add_typer(stack.app, rich_help_panel=RUN)

@@ -1,0 +1,146 @@
+"""What is shipped for servers, checked as far as it can be here: no container is built or run, a parser reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dockerfile
+import pytest
+import yaml
+
+from executors.settings import Settings
+from gateway.cli.main import app
+from tests.support.processes import ROOT
+
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yml").read_text())
+OURS = {"migrate", "web", "celery-worker", "scheduler"}
+
+
+def command_names() -> set[str]:
+    names = {command.name for command in app.registered_commands}
+    return names | {group.typer_instance.info.name for group in app.registered_groups if group.typer_instance}
+
+
+def program(name: str) -> str:
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin")
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def installed(folder: Path) -> list[Path]:
+    """The units as on a server on which the product lies under `folder`."""
+    jobgate = folder / "opt/jobgate/.venv/bin/jobgate"
+    jobgate.parent.mkdir(parents=True)
+    shutil.copy(DEPLOY / "jobgate", jobgate)
+    for unit in (DEPLOY / "systemd").iterdir():
+        (folder / unit.name).write_text(unit.read_text().replace("/opt/jobgate", str(folder / "opt/jobgate")))
+    return sorted(folder.glob("*.service"))
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    units = installed(tmp_path)
+    assert len(units) == 3
+    named = [str(unit).replace("@.", "@1.") for unit in units]
+    done = run(program("systemd-analyze"), "verify", "--man=no", *named, tmp_path / "jobgate.target")
+    assert str(tmp_path) not in done.stderr, done.stderr
+
+
+def test_the_units_are_hardened(tmp_path: Path) -> None:
+    for unit in installed(tmp_path):
+        done = run(program("systemd-analyze"), "security", "--offline=true", "--threshold=25", "--json=short", unit)
+        assert len(json.loads(done.stdout)) > 50
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: str(unit.stem))
+def test_a_unit_runs_a_command_and_lets_it_drain(unit: Path) -> None:
+    options = dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
+    assert options["ExecStart"].split()[1] in command_names()
+    assert options["KillMode"] == "mixed"
+    assert options["RestartPreventExitStatus"] == "2"
+    assert float(options["TimeoutStopSec"]) == Settings().drain_timeout + 15
+
+
+def test_the_example_of_the_settings_is_taken() -> None:
+    lines = (DEPLOY / "environment.example").read_text().splitlines()
+    settings = Settings.from_env(dict(line.split("=", 1) for line in lines if line and not line.startswith("#")))
+    assert settings.use_celery
+    assert settings.api_keys
+
+
+def test_logs_are_turned_and_none_is_lost(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "web.log").write_text("first\n")
+    rules = tmp_path / "jobgate"
+    rules.write_text((DEPLOY / "logrotate/jobgate").read_text().replace("/var/log/jobgate", str(logs)))
+    rules.chmod(0o644)
+    with (logs / "web.log").open("a") as held:
+        run(program("logrotate"), "--force", "--state", tmp_path / "state", rules)
+        held.write("second\n")
+    assert (logs / "web.log.1").read_text() == "first\n"
+    assert (logs / "web.log").read_text() == "second\n"
+
+
+def test_the_compose_file_is_of_the_specification() -> None:
+    schema = Path(sys.executable).with_name("check-jsonschema")
+    run(schema, "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yml")
+
+
+def test_the_compose_file_says_what_the_product_needs() -> None:
+    services = COMPOSE["services"]
+    assert set(services) == OURS | {"redis", "postgres", "flower", "prometheus"}
+    for name in OURS:
+        service = services[name]
+        assert service["command"][0] in command_names() | {"db"}
+        assert service["stop_grace_period"] == f"{Settings().drain_timeout + 15:g}s"
+        environ = {key: re.sub(r"\$\{\w+:[?-].*?\}", "4", str(value)) for key, value in service["environment"].items()}
+        assert Settings.from_env(environ).use_celery
+    worker = services["celery-worker"]
+    assert not {"ports", "container_name"} & set(worker), "or it could not be scaled"
+    assert "FLOWER_USER" in services["flower"]["environment"]["FLOWER_BASIC_AUTH"]
+    assert "FLOWER_PASSWORD" in services["flower"]["environment"]["FLOWER_BASIC_AUTH"]
+    for service in services.values():
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), "what is open to the world is for whoever runs it to say"
+        for needed in service.get("depends_on", ()):
+            assert needed in services
+
+
+def test_prometheus_in_containers_scrapes_as_it_does_elsewhere() -> None:
+    inside = yaml.safe_load(COMPOSE["configs"]["prometheus"]["content"])
+    outside = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    assert inside["scrape_configs"][0].pop("static_configs") == [{"targets": ["web:8000"]}]
+    outside["scrape_configs"][0].pop("static_configs")
+    assert inside == outside
+
+
+def test_the_image_is_built_from_the_lock_and_is_not_root() -> None:
+    steps = dockerfile.parse_file(str(DEPLOY / "Dockerfile"))
+    first, second = (n for n, step in enumerate(steps) if step.cmd.upper() == "FROM")
+    build, image = steps[first:second], steps[second:]
+    assert any("--require-hashes -r requirements.txt" in " ".join(step.value) for step in build)
+    last = {step.cmd.upper(): step.value for step in image}
+    assert last["USER"] == ("10001",)
+    assert last["ENTRYPOINT"] == ("jobgate",)
+    assert last["CMD"][0] in command_names()
+    copied = [step for step in image if step.cmd.upper() == "COPY" and not step.flags]
+    kept = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    for step in copied:
+        assert (ROOT / step.value[0]).exists()
+        assert f"!{step.value[0]}" in kept
+    assert {step.value[0] for step in copied} >= {"tasks", "metrics", "executors", "gateway", "deploy/jobgate"}
