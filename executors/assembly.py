@@ -16,6 +16,7 @@ from executors.identity import host, make_owner
 from executors.keeper import Claimer
 from executors.runner import Runner
 from executors.settings import Settings
+from executors.strangers import Strangers
 from executors.thread_executor import ThreadExecutor
 from executors.ticker import Ticker
 from executors.upkeep import Upkeep
@@ -100,7 +101,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[None]:
     async with opened(settings) as store:
         admission = Admission(found, settings.defaults)
         upkeep = _upkeep(settings, store, admission)
-        relay = _relay(settings, store, found, admission) if settings.use_celery else None
+        relay = _relay(settings, store, admission) if settings.use_celery else None
         upkeep.start()
         if relay is not None:
             await relay.start()
@@ -123,26 +124,29 @@ async def declare_limits(store: JobStore, found: Registry) -> None:
     for task in found:
         if task.limit_name:
             await store.set_limit(task.limit_name, task.rate, task.concurrency)
+    await store.lift_limits([task.name for task in found if not task.limit_name])
 
 
 def _executor(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Executor:
     if settings.use_celery is True:
-        return _relay(settings, store, found, admission)
+        return _relay(settings, store, admission)
     auto = settings.use_celery == "auto"
     mine = claimer(settings, Mode.THREAD)
     runner = Runner(found, settings.result_max_bytes)
     barred = [task.name for task in found if auto and not task.fallback]
-    threads = ThreadExecutor(store, runner, mine, settings.threads, queue_order(settings, admission), barred)
-    executor = AutoExecutor(store, _relay(settings, store, found, admission), threads) if auto else threads
+    strangers = Strangers(settings.unknown_task_patience, barred)
+    order = queue_order(settings, admission)
+    threads = ThreadExecutor(store, runner, mine, settings.threads, order, strangers)
+    executor = AutoExecutor(store, _relay(settings, store, admission), threads) if auto else threads
     offered = [task for task in found if task.name not in barred]
     threads.heartbeat = Heartbeat(store, mine, f"gateway@{host()}", "threads", executor, offered)
     return executor
 
 
-def _relay(settings: Settings, store: JobStore, found: Registry, admission: Admission) -> Relay:
+def _relay(settings: Settings, store: JobStore, admission: Admission) -> Relay:
     # By name, so that a gateway in thread mode never loads the wire to a broker.
     module = importlib.import_module("executors.celery_executor")
-    limited = any(task.limit_name for task in found)
     order = queue_order(settings, admission)
-    relay: Relay = module.CeleryExecutor(store, settings.broker_url, order, limited, settings.patience)
+    strangers = Strangers(settings.unknown_task_patience)
+    relay: Relay = module.CeleryExecutor(store, settings.broker_url, order, settings.patience, strangers)
     return relay

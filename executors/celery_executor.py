@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from executors.base import Capabilities, Health, Patience, Standing, Trouble
 from executors.celery_doorbell import CANARY, UNKNOWN, Doorbell, Ring, canary_queue
 from executors.ears import Ears
+from executors.strangers import Strangers
 from tasks.admission import new_id
 from tasks.errors import JobgateError
 from tasks.job import Job, Mode
-from tasks.store import rings
+from tasks.store import rings, statements
 from tasks.store.backend import Query, Rows
 from tasks.store.store import JobStore
 from tasks.worker import Worker
@@ -47,18 +48,24 @@ class CeleryExecutor:
     superseded = 0
 
     def __init__(
-        self, store: JobStore, broker_url: str, queues: Sequence[Sequence[str]], limited: bool, patience: Patience
+        self,
+        store: JobStore,
+        broker_url: str,
+        queues: Sequence[Sequence[str]],
+        patience: Patience,
+        strangers: Strangers,
     ) -> None:
         self._store = store
         self._patience = patience
         self._ears = Ears(patience.life, patience.canary, time.monotonic())
         self._deaf: set[str] = set()
         self._carrying = True
-        self._limited = limited
         self._limited_pause = LIMITED_PAUSE
         self._queues = [queue for group in queues for queue in group]
         self._level = {queue: level for level, group in enumerate(queues) for queue in group}
-        self._sql = rings.ring([list(group) for group in queues])
+        self._order = [list(group) for group in queues]
+        self._sql = rings.ring(self._order)
+        self._strangers = strangers
         self._credit = dict.fromkeys(self._queues, 0)
         self._window = 1
         self._workers: Sequence[Worker] = []
@@ -95,7 +102,7 @@ class CeleryExecutor:
 
     async def health(self) -> Health:
         if self._doorbell.error is not None:
-            detail = f"the broker is away: {self._doorbell.error}"
+            detail = "the broker is away; the log has its words"
             return Health(ok=False, detail=detail, away_since=self._doorbell.away_since)
         slots = sum(worker.slots for worker in self._workers)
         deaf = f"; {len(self._deaf)} deaf: {', '.join(sorted(self._deaf))}" if self._deaf else ""
@@ -133,7 +140,9 @@ class CeleryExecutor:
             return None
         names = {f"q{n}": queue for n, queue in enumerate(self._queues)}
         shares = {f"n{n}": self._credit[queue] for n, queue in enumerate(self._queues)}
-        return Query(self._sql, {**names, **shares, "n": max(self._credit.values())})
+        skipped = self._strangers.skipped
+        sql = self._sql if not skipped else rings.ring(self._order, len(skipped))
+        return Query(sql, {**names, **shares, **statements.names(skipped), "n": max(self._credit.values())})
 
     def taken(self, rows: Rows | None) -> None:
         if rows:
@@ -148,12 +157,21 @@ class CeleryExecutor:
         self._publish(rows)
 
     def _publish(self, rows: Rows) -> None:
-        """A task that no live worker knows would be dropped at the worker's door: ring so that its job says so."""
+        """A task that no live worker knows would be dropped at the worker's door: wait for one that does, and when
+        nobody has come, ring so that its job says so."""
         known, level = self._known, self._level
+        strange = {task for _, task, _, _ in rows if task not in known and self._strangers.meet(task)}
+        if strange:
+            self._take_back([row for row in rows if row[1] in strange])
+            rows = [row for row in rows if row[1] not in strange]
         ordered = sorted(rows, key=lambda row: (level[row[2]], row[3]))
         self._doorbell.ring(
             [Ring(job, task if task in known else UNKNOWN, queue, level[queue]) for job, task, queue, _ in ordered]
         )
+
+    def _take_back(self, rows: Rows) -> None:
+        taken = self._store.writer.run(Query(rings.UNRING, rows=[[row[0]] for row in rows]))
+        taken.add_done_callback(lambda done: done.exception())  # if it fails, they are taken back as lost rings
 
     def _rings_lost(self) -> None:
         """From the doorbell's thread: ring for all again once the broker is back."""
@@ -183,7 +201,7 @@ class CeleryExecutor:
         rung = await self._store.rung()
         await self._ring_again(rung, now)
         self._grant(rung)
-        self._backlog = await self._store.has_unrung(self._queues)
+        self._backlog = await self._store.has_ready(self._queues, statements.UNRUNG, self._strangers.skipped)
         if self._backlog and any(self._credit.values()):
             self._store.writer.nudge()
         await self._ring_limited(now)
@@ -197,6 +215,7 @@ class CeleryExecutor:
             await self._call_deaf(now)
             self._workers = [worker for worker in self._ears.live if worker.name not in self._deaf]
             self._known = {task for worker in self._workers for task in worker.tasks}
+            self._strangers.forget(self._known)
             self._release_canaries(now)
 
     async def _call_deaf(self, now: float) -> None:
@@ -225,12 +244,15 @@ class CeleryExecutor:
         return self._doorbell.error is None
 
     async def _ring_again(self, rung: dict[str, int], now: float) -> None:
-        """Rings that failed, and old ones while a slot that could answer them is idle, count as lost."""
-        idle = now - self._lost_at >= LOST_PAUSE and any(worker.busy < worker.slots for worker in self._workers)
-        if rung and (self._again or idle):
-            age = 0.0 if self._again else LOST_AFTER
-            self._again, self._lost_at = False, now
-            await self._store.run(rings.RERING, age=round(age * 1000))
+        """Rings that failed, and old ones of a queue that an idle slot serves, count as lost."""
+        if rung and self._again:
+            self._again = False
+            await self._store.run(rings.RERING, rows=[[queue] for queue in rung], age=0)
+        elif rung and now - self._lost_at >= LOST_PAUSE:
+            self._lost_at = now
+            idle = {name for worker in self._workers if worker.busy < worker.slots for name in worker.queues}
+            old = round(LOST_AFTER * 1000)
+            await self._store.run(rings.RERING, rows=[[queue] for queue in sorted(idle & rung.keys())], age=old)
 
     def _grant(self, rung: dict[str, int]) -> None:
         """A queue may have rings out for about twice the slots that serve it, more while they are answered at once."""
@@ -250,10 +272,17 @@ class CeleryExecutor:
 
     async def _ring_limited(self, now: float) -> None:
         served: Iterable[str] = {name for worker in self._workers for name in worker.queues}
-        if self._limited and served and now - self._limited_at >= self._limited_pause:
+        if now - self._limited_at >= self._limited_pause:
             self._limited_at = now
-            rows = await self._store.run(rings.RING_LIMITED, rows=[[queue] for queue in served])
+            rows = await self._limited_rows(sorted(served))
             # While there is something to ring for, the next look is soon: it bounds how fast a limit can be.
             self._limited_pause = BUSY_PAUSE if rows else LIMITED_PAUSE
             if rows:
                 self._publish(rows)
+
+    async def _limited_rows(self, served: Sequence[str]) -> Rows:
+        skipped = self._strangers.skipped
+        if not await self._store.has_ready(served, statements.LIMITED, skipped):
+            return []
+        sql = rings.ring_limited(len(skipped))
+        return await self._store.run(sql, rows=[[queue] for queue in served], **statements.names(skipped))

@@ -45,9 +45,9 @@ class Runner:
         task = self._registry.find(attempt.task)
         return task is not None and task.is_async
 
-    def has_limits(self) -> bool:
-        """Whether some task has a rate or concurrency limit."""
-        return any(task.limit_name for task in self._registry)
+    def knows(self, attempt: Attempt) -> bool:
+        """Whether its task is registered in this process."""
+        return attempt.task in self._registry
 
     def perform(self, attempt: Attempt, context: Context, guard: Callable[[Callable[[], Any]], Any]) -> Step:
         """Run a sync task in this thread. `guard(call)` makes the call in a way that it can be interrupted."""

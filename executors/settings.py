@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     result_expires: Seconds = 3600.0
     job_retention: Seconds = 7 * 86_400.0
     result_max_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 1 << 20
+    unknown_task_patience: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
     lease: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     cancel_grace: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     drain_timeout: Annotated[float, Meta(ge=0, le=3600)] = 20.0
@@ -127,6 +128,7 @@ VARIABLES = {
     "result_expires": "RESULT_EXPIRES",
     "job_retention": "JOBGATE_JOB_RETENTION",
     "result_max_bytes": "JOBGATE_RESULT_MAX_BYTES",
+    "unknown_task_patience": "JOBGATE_UNKNOWN_TASK_PATIENCE",
     "lease": "JOBGATE_LEASE",
     "cancel_grace": "JOBGATE_CANCEL_GRACE",
     "drain_timeout": "JOBGATE_DRAIN_TIMEOUT",

@@ -18,6 +18,7 @@ from executors.loop_thread import LoopThread
 from executors.reports import Reports
 from executors.runner import Runner
 from executors.settling import Settling
+from executors.strangers import Strangers
 from tasks.context import Context
 from tasks.errors import LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Job, Mode
@@ -42,7 +43,7 @@ class ThreadExecutor:
     """Slots before claims: a job is claimed only for a slot that is free to run it.
 
     It hangs on the store's writer as a Taker: a transaction that accepts jobs claims for the free slots as well. Jobs
-    of the `barred` tasks are left to others.
+    of tasks that are to be skipped are left to others, see `Strangers`.
     """
 
     broker = ""
@@ -56,7 +57,7 @@ class ThreadExecutor:
         claimer: Claimer,
         slots: int,
         queues: Sequence[Sequence[str]],
-        barred: Sequence[str] = (),
+        strangers: Strangers | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
@@ -64,8 +65,8 @@ class ThreadExecutor:
         self._free = self.slots = slots
         self._asked = 0
         self._order = [list(group) for group in queues]
-        self._barred = barred
-        self._take = statements.take(self._order, len(barred))
+        self._strangers = Strangers() if strangers is None else strangers
+        self._takes: dict[int, str] = {}
         self._backlog = True
         self._open = False
         self._claiming = True
@@ -74,7 +75,6 @@ class ThreadExecutor:
         self._collecting = False
         self._keeper = Keeper(store, claimer, self._give_up)
         self.abandoned = 0
-        self._limited = runner.has_limits()
         self.heartbeat: Heartbeat | None = None
 
     @property
@@ -143,8 +143,12 @@ class ThreadExecutor:
             return None
         self._asked = self._reserve()
         names = {f"q{n}": queue for n, queue in enumerate(self.queues)}
-        barred = statements.barred_params(self._barred)
-        return Query(self._take, {**self._claimer.params, **names, **barred, "n": self._asked})
+        skipped = self._strangers.skipped
+        if len(skipped) not in self._takes:
+            self._takes[len(skipped)] = statements.take(self._order, len(skipped))
+        return Query(
+            self._takes[len(skipped)], {**self._claimer.params, **names, **statements.names(skipped), "n": self._asked}
+        )
 
     def taken(self, rows: Rows | None) -> None:
         self._backlog = rows is None or len(rows) == self._asked
@@ -164,6 +168,10 @@ class ThreadExecutor:
     def _begin(self, attempt: Attempt) -> Running | None:
         """Start an async body, or make the work of a slot's thread."""
         if not self._open:
+            self._settling.settle_soon([interrupt(attempt)])
+            return None
+        if not self._runner.knows(attempt) and self._strangers.meet(attempt.task):
+            self._free += 1
             self._settling.settle_soon([interrupt(attempt)])
             return None
         context = Context(attempt, self._reports.reporter(attempt))
@@ -235,8 +243,11 @@ class ThreadExecutor:
             if not self._claiming:
                 continue
             try:
-                limited = self._limited and await self._take_limited()
-                self._backlog = self._backlog or await self._store.has_ready(self.queues)
+                await self._see_others()
+                skipped = self._strangers.skipped
+                waits = await self._store.has_ready(self.queues, statements.LIMITED, skipped)
+                limited = waits and await self._take_limited()
+                self._backlog = self._backlog or await self._store.has_ready(self.queues, skipped=skipped)
             except StoreUnavailable as error:
                 log.warning("idle slots cannot look for jobs now: %s", error)
             except Exception:  # without this loop, jobs whose wake-up was lost would wait for ever
@@ -244,13 +255,21 @@ class ThreadExecutor:
             if self._free and self._backlog:
                 self._store.writer.nudge()
 
+    async def _see_others(self) -> None:
+        """Which of the tasks that are unknown here others know; they find their jobs themselves."""
+        if self._strangers:
+            others = [other for other in await self._store.workers() if not other.draining]
+            self._strangers.look({task for other in others for task in other.tasks})
+
     async def _take_limited(self) -> bool:
         """Claim for the limits that are free now, until none is; whether there was any. See `statements.let_pass`."""
         found = False
         while self._open and self._claiming and (reserved := self._reserve()):
             rows: Rows = []
             try:
-                rows = await self._store.take_limited(self.queues, reserved, self._claimer.params, self._barred)
+                rows = await self._store.take_limited(
+                    self.queues, reserved, self._claimer.params, self._strangers.skipped
+                )
             finally:
                 self._begin_all(rows, reserved)
             if not rows:

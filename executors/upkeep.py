@@ -23,6 +23,8 @@ CHUNK = 1_000
 STAGE_PAUSE = 0.2
 REAP_PAUSE = 0.5
 SWEEP_PAUSE = 1.0
+#: Longer than a worker needs to start again.
+WATCH_PAUSE = 20.0
 #: Seconds after which a carrier without a sign of life is struck off the registry.
 WORKER_MEMORY = 3600.0
 #: Seconds that the audit trail and ended bulk actions are kept: ninety days.
@@ -44,6 +46,9 @@ class Upkeep:
         self._result_age = round(result_expires * 1000)
         self._job_age = round(job_retention * 1000)
         self._swept = _FIRST_ID
+        #: Queues that nobody served at the last look, and those that the log was told of.
+        self._unserved: set[str] = set()
+        self._told: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -52,6 +57,7 @@ class Upkeep:
             (self.reap, "reap"),
             (self.sweep, "sweep"),
             (self.tally, "tally"),
+            (self.watch_queues, "watch-queues"),
             *((duty, "duty") for duty in self._more),
         ]
         self._tasks = [asyncio.create_task(self._beat(duty), name=f"jobgate-{name}") for duty, name in beats]
@@ -113,6 +119,16 @@ class Upkeep:
         """Fold new events into the counters."""
         await self._store.tallies.fold()
         return SWEEP_PAUSE
+
+    async def watch_queues(self) -> float:
+        """Warn of queues with due jobs and nobody who takes them, once they were so at two looks."""
+        found = set(await self._store.unserved())
+        self._told &= found
+        for queue in sorted(found & self._unserved - self._told):
+            log.warning("jobs are due in queue %s, and no live worker serves it: add it to JOBGATE_QUEUES", queue)
+        self._told |= found & self._unserved
+        self._unserved = found
+        return WATCH_PAUSE
 
     async def _beat(self, duty: Duty) -> None:
         while True:

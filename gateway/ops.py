@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -81,8 +81,17 @@ async def ready(call: Call) -> Reply:
     carrier = await call.control.health()
     store = Check(name="store", status="ok", detail="answers, and its schema is ours")
     executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=public(carrier))
-    status = "ready" if carrier.ok else "degraded"
-    return ok(Readiness(status=status, checks=(store, executor) if verbose else ()))
+    checks = (store, executor, _check_queues(await call.control.store.unserved()))
+    status = "ready" if all(check.status == "ok" for check in checks) else "degraded"
+    return ok(Readiness(status=status, checks=checks if verbose else ()))
+
+
+def _check_queues(unserved: Sequence[str]) -> Check:
+    """Their names are not for everybody."""
+    if not unserved:
+        return Check(name="queues", status="ok", detail="every queue with due jobs is served")
+    detail = f"jobs are due in {len(unserved)} queues that no live worker serves; GET /api/v1/queues names them"
+    return Check(name="queues", status="degraded", detail=detail)
 
 
 async def _check_store(store: JobStore) -> None:

@@ -5,6 +5,7 @@ Collectors are synchronous and the record is not: the exposition reads first, an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -87,6 +88,7 @@ class Instruments(Collector):
         yield self._jobs()
         if self.gauges is not None:
             yield from _queues(self.gauges.due, [queue for _, queue in self.states])
+            yield _consumers(self.gauges, [queue for _, queue in self.states])
             yield from _workers(self.gauges.workers)
         yield from self._own()
         if self._carrier is not None:
@@ -143,6 +145,17 @@ def _queues(due: Mapping[str, tuple[int, float]], known: Sequence[str]) -> Itera
         depth.add_metric([queue], number)
         age.add_metric([queue], seconds)
     yield from (depth, age)
+
+
+def _consumers(gauges: Gauges, known: Sequence[str]) -> Metric:
+    consumers = GaugeMetricFamily(
+        "jobgate_queue_consumers", "Processes that take jobs from the queue; 0: nobody does.", labels=["queue"]
+    )
+    serving = Counter(queue for worker in gauges.workers if not worker.draining for queue in worker.queues)
+    counted = {queue: (serving[queue], 0.0) for queue in {**dict.fromkeys(known), **gauges.due, **serving}}
+    for queue, (number, _) in _bounded(counted).items():
+        consumers.add_metric([queue], number)
+    return consumers
 
 
 def _bounded(due: Mapping[str, tuple[int, float]]) -> dict[str, tuple[int, float]]:

@@ -114,29 +114,31 @@ def unless_paused(queue: str, limit: str) -> str:
 #: rows: [queue]. Those of them that are served.
 SERVED = f"(SELECT queue FROM {table(queue='TEXT')} AS q WHERE NOT {paused('q.queue')})"
 
+
+def left_out(number: int, column: str = "task") -> str:
+    """The condition that `column` is none of the names `:s0`, `:s1` …; nothing where there are none."""
+    return f" AND {column} NOT IN ({', '.join(f':s{n}' for n in range(number))})" if number else ""
+
+
+def names(skipped: Sequence[str]) -> dict[str, str]:
+    """The parameters of `left_out`."""
+    return {f"s{n}": task for n, task in enumerate(skipped)}
+
+
 CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
 
 
-def barred_params(tasks: Sequence[str]) -> dict[str, str]:
-    """The parameters b0, b1 … of `take` and `let_pass`."""
-    return {f"b{n}": task for n, task in enumerate(tasks)}
-
-
-def _not_barred(column: str, barred: int) -> str:
-    return f"AND {column} NOT IN ({', '.join(f':b{n}' for n in range(barred))})"
-
-
-def take(queues: list[list[str]], barred: int = 0) -> str:
+def take(queues: list[list[str]], skipped: int = 0) -> str:
     """Claim the `:n` best jobs of `queues`: an earlier group is served strictly before a later one.
 
-    One index probe a queue, then a merge: the cost does not grow with the number of waiting jobs, but for those of the
-    `barred` tasks, which are passed over.
-    Parameters: owner, mode, lease, grace (milliseconds), n, q0, q1 … for the queues in order, b0, b1 … for the barred.
+    One index probe a queue, then a merge: the cost does not grow with the number of waiting jobs.
+    Parameters: owner, mode, lease, grace (milliseconds), n, and q0, q1 … for the queues in order; s0, s1 … for
+    the tasks that are `skipped`.
     """
-    allowed = f"{_not_barred('task', barred)} " if barred else ""
     branches = [
         f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {CLAIMABLE} {allowed}ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':n')} {{skip_locked}}) AS b{n}"
+        f"AND {CLAIMABLE}{left_out(skipped)} "
+        f"ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':n')} {{skip_locked}}) AS b{n}"
         for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
     ]
     best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
@@ -163,15 +165,13 @@ _WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN {SERVED}
 LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR_LIMIT} ORDER BY name {{lock}}"
 
 
-def let_pass(barred: int = 0) -> str:
-    """Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token` marks them.
-
-    rows: [queue]. The limits of the `barred` tasks b0, b1 … are left alone.
-    """
-    passable = f"{PASSABLE} {_not_barred('name', barred)}" if barred else PASSABLE
+def let_pass(skipped: int = 0) -> str:
+    """rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token`
+    marks them. s0, s1 … are the tasks that are `skipped`: a limit has its task's name."""
     return f"""
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE name IN (SELECT name FROM limits WHERE {passable} AND {_WAITS_FOR_LIMIT} LIMIT :n) AND free_at <= {{now}}"""
+WHERE name IN (SELECT name FROM limits WHERE {PASSABLE} AND {_WAITS_FOR_LIMIT}{left_out(skipped, "name")} LIMIT :n)
+    AND free_at <= {{now}}"""
 
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
@@ -191,9 +191,11 @@ WHERE {PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {CLA
 CLAIM_PASSED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {CLAIMABLE}
     AND limit_name IN (SELECT name FROM limits WHERE token = :token) RETURNING {ATTEMPT}"""
-#: A ring that could not be answered is taken back, so that the relay rings again when the limit is free.
-UNRING = f"UPDATE jobs SET rung_at = NULL WHERE id = :id AND rung_at IS NOT NULL AND status IN {WAITING}"
 
+#: rows: [name]. Limits that their tasks do not have any more: whoever still waits for one of them may pass.
+LIFT_LIMITS = f"""
+UPDATE limits SET interval = 0, max_running = NULL, free_at = 0
+WHERE name IN (SELECT name FROM {table(name="TEXT")} AS s) AND (interval <> 0 OR max_running IS NOT NULL)"""
 SET_LIMIT = """
 INSERT INTO limits (name, interval, max_running) VALUES (:name, :interval, :max_running)
 ON CONFLICT (name) DO UPDATE SET interval = excluded.interval, max_running = excluded.max_running"""
@@ -270,25 +272,26 @@ RELEASE = f"""
 UPDATE jobs SET held = 0, rank = CASE WHEN due_at <= {{now}} THEN {rank("due_at")} END
 WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
-_READY = f"""
+#: It must pass no limit; it must pass one; nobody has been rung for it (the few that are rung stand first).
+FREE = "limit_name = ''"
+LIMITED = "limit_name > ''"
+UNRUNG = f"{FREE} AND rung_at IS NULL"
+
+
+def has_ready(condition: str, skipped: int = 0) -> str:
+    """rows: [queue]. Whether one of these has a due job of which `condition` holds, by one index probe a queue.
+
+    s0, s1 … are the tasks that are `skipped`.
+    """
+    return f"""
 SELECT 1 FROM {SERVED} AS q WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.queue = q.queue
-    AND limit_name = '' AND rank IS NOT NULL{{unrung}}) LIMIT 1"""
-#: rows: [queue]. Whether one of these has a due job that must pass no limit, by one index probe a queue.
-HAS_READY = _READY.replace("{unrung}", "")
-#: The same, of those that nobody has been rung for; the few that are rung stand first.
-HAS_UNRUNG = _READY.replace("{unrung}", " AND rung_at IS NULL")
+    AND rank IS NOT NULL AND {condition}{left_out(skipped)}) LIMIT 1"""
+
 
 GET = f"SELECT {JOB} FROM jobs WHERE id = :id"
 #: rows: [id]. Those of them that have not ended.
 STILL_OPEN = f"""
 SELECT jobs.id FROM {table(id="TEXT")} AS s JOIN jobs ON jobs.id = s.id WHERE jobs.finished_at IS NULL"""
-
-#: The queues that have due jobs, one index probe each.
-READY_QUEUES = """
-WITH RECURSIVE q(queue) AS (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL
-    UNION ALL SELECT (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL AND queue > q.queue) FROM q
-    WHERE q.queue IS NOT NULL)
-SELECT queue FROM q WHERE queue IS NOT NULL"""
 
 #: rows: [id, attempt, json].
 PROGRESS = f"""

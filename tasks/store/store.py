@@ -18,7 +18,7 @@ from tasks.admission import new_id
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
-from tasks.store import statements, upkeep, workers
+from tasks.store import rings, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
 from tasks.store.reader import Reader
 from tasks.store.tallies import Tallies
@@ -110,17 +110,14 @@ class JobStore(Reader):
         return State(rows[0][2]) if rows else None
 
     async def take_limited(
-        self, queues: Sequence[str], n: int, claimer: Mapping[str, Any], barred: Sequence[str] = ()
+        self, queues: Sequence[str], n: int, claimer: Mapping[str, Any], skipped: Sequence[str] = ()
     ) -> Rows:
-        """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`.
-
-        The `barred` tasks are passed over.
-        """
-        token = {"token": new_id(), "n": n, **statements.barred_params(barred)}
+        """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`."""
+        token = {"token": new_id(), "n": n, **statements.names(skipped)}
         rows = [[queue] for queue in queues]
         taken: Rows = await self.writer.run(
             Query(statements.LOCK_LIMITS, rows=rows),
-            Query(statements.let_pass(len(barred)), token, rows=rows),
+            Query(statements.let_pass(len(skipped)), token, rows=rows),
             Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows),
         )
         return taken
@@ -151,6 +148,10 @@ class JobStore(Reader):
         """Declare a rate (milliseconds between two starts) and concurrency limit."""
         params = {"name": name, "interval": interval or 0.0, "max_running": concurrency}
         await self.writer.run(Query(statements.SET_LIMIT, params))
+
+    async def lift_limits(self, names: Sequence[str]) -> None:
+        """Declare that these tasks have no limit, whatever an earlier release declared."""
+        await self.writer.run(Query(statements.LIFT_LIMITS, rows=[[name] for name in names]))
 
     async def report(
         self, owner: str, progress: Sequence[Sequence[Any]] = (), lines: Sequence[Sequence[Any]] = ()
@@ -216,7 +217,8 @@ class JobStore(Reader):
             Query(statements.LOCK_LIMIT, {"id": job_id}),
             Query(statements.PASS_ONE, token),
             Query(statements.CLAIM_PASSED, {**token, **claimer}),
-            Query(statements.UNRING, {"id": job_id}),
+            # A ring that could not be answered is taken back, so that the relay rings again when the limit is free.
+            Query(rings.UNRING, rows=[[job_id]]),
             answer=lambda results: results[2],
         )
         return to_attempt(rows[0]) if rows else None

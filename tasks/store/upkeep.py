@@ -8,6 +8,13 @@ from tasks.store.statements import FINAL, WAITING, rank, table
 NEXT_DUE = f"""
 SELECT min(due_at) - {{now}} FROM jobs WHERE rank IS NULL AND held = 0 AND status IN {WAITING}"""
 
+#: The queues that have due jobs, one index probe each.
+READY_QUEUES = """
+WITH RECURSIVE q(queue) AS (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL
+    UNION ALL SELECT (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL AND queue > q.queue) FROM q
+    WHERE q.queue IS NOT NULL)
+SELECT queue FROM q WHERE queue IS NOT NULL"""
+
 #: Rank the delayed jobs that have come due. Returns their queues.
 STAGE = f"""
 UPDATE jobs SET rank = {rank("due_at")} WHERE number {{among (}}SELECT number FROM jobs WHERE rank IS NULL AND held = 0

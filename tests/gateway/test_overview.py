@@ -12,8 +12,10 @@ from executors.control import Control
 from gateway.app import Gateway
 from gateway.ops import LINKS
 from tasks.errors import StoreUnavailable
+from tasks.store.store import JobStore
 from tasks.worker import Worker
 from tests.gateway.support import Broken, Hand, make_gateway
+from tests.store.support import new_job, worker
 
 READ = {"task": "tests.read", "kwargs": {"path": "a.txt"}}
 WORKER = Worker(
@@ -78,6 +80,8 @@ async def test_capabilities_are_the_executors(client: httpx2.AsyncClient) -> Non
 async def test_health(client: httpx2.AsyncClient, hand: Hand, gateway: Gateway) -> None:
     assert await get(client, "/livez") == {"status": "alive"}
     assert await get(client, "/readyz") == {"status": "ready"}
+    nobody = {"name": "queues", "status": "ok", "detail": "every queue with due jobs is served"}
+    assert (await get(client, "/readyz?verbose"))["checks"][2] == nobody
     hand.well = Health(ok=False, detail="the broker does not answer")
     verbose = await get(client, "/readyz?verbose")
     assert verbose["status"] == "degraded"
@@ -85,6 +89,18 @@ async def test_health(client: httpx2.AsyncClient, hand: Hand, gateway: Gateway) 
     gateway.draining = True
     assert (await client.get("/readyz")).status_code == 503
     assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_queue_that_nobody_serves_is_told_without_its_name(client: httpx2.AsyncClient, store: JobStore) -> None:
+    await store.accept(new_job(queue="left.behind"))
+    ready = await get(client, "/readyz?verbose")
+    assert (ready["status"], ready["checks"][2]["status"]) == ("degraded", "degraded")
+    assert "in 1 queues" in ready["checks"][2]["detail"]
+    assert "left.behind" not in str(ready)
+    queues = {queue["name"]: queue for queue in (await get(client, "/api/v1/queues"))["queues"]}
+    assert (queues["left.behind"]["depth"]["PENDING"], queues["left.behind"]["consumers"]) == (1, 0)
+    await store.beat(worker("w", queues=("left.behind",)))
+    assert (await get(client, "/readyz"))["status"] == "ready"
 
 
 async def test_without_its_store_it_is_alive_and_not_ready(client: httpx2.AsyncClient, control: Control) -> None:

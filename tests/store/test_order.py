@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from tasks.store import statements, upkeep
-from tests.store.support import Bench, new_job
+from tasks.store import rings, statements, upkeep
+from tests.store.support import ME, Bench, new_job, worker
 
 
 async def test_the_highest_priority_first_and_within_one_the_first_come(bench: Bench) -> None:
@@ -68,6 +68,27 @@ async def test_a_released_job_takes_its_old_place(bench: Bench) -> None:
 async def test_the_queues_that_have_something_due_are_found_without_reading_it(bench: Bench) -> None:
     for queue in ("a", "b", "c"):
         await bench.accept(queue=queue, held=queue == "b")
-    assert await bench.store.run(statements.READY_QUEUES) == [("a",), ("c",)]
+    assert await bench.store.unserved() == ["a", "c"]
+    await bench.store.beat(worker("w", queues=("b", "c")))
+    await bench.store.beat(worker("leaving", queues=("a",), draining=True))
+    assert await bench.store.unserved() == ["a"]
     assert await bench.store.has_ready(["b", "c"])
     assert not await bench.store.has_ready(["b"])
+
+
+async def test_tasks_that_are_skipped_are_neither_taken_nor_rung_for_nor_found(bench: Bench) -> None:
+    await bench.store.set_limit("strange", 1_000.0, None)
+    strange, plain = await bench.accept(task="strange"), await bench.accept(task="a 'quoted':name")
+    limited = await bench.accept(task="strange", limit_name="strange")
+    skipped = {"s0": "strange", "s1": "other"}
+    rung = await bench.store.run(rings.ring([["q"]], 2), q0="q", n0=9, n=9, **skipped)
+    assert [row[0] for row in rung] == [plain]
+    taken = await bench.store.run(statements.take([["q"]], 2), **ME, q0="q", n=9, **skipped)
+    assert [row[0] for row in taken] == [plain]
+    assert not await bench.store.has_ready(["q"], skipped=["strange"])
+    assert not await bench.store.has_ready(["q"], statements.LIMITED, ["strange"])
+    assert await bench.store.has_ready(["q"], statements.LIMITED, ["other"])
+    assert await bench.store.run(rings.ring_limited(1), rows=[["q"]], s0="strange") == []
+    assert await bench.store.take_limited(["q"], 5, ME, ["strange"]) == []
+    assert [row[0] for row in await bench.store.take_limited(["q"], 5, ME, ["other"])] == [limited]
+    assert await bench.take(["q"]) == [strange]

@@ -22,8 +22,8 @@ async def test_each_due_job_is_rung_once_until_the_ring_is_taken_back(bench: Ben
     assert await ring(bench, ["q"]) == []
     assert await bench.store.rung() == {"q": 5}
     await bench.advance(1_000)
-    assert await bench.store.run(rings.RERING, age=1_000) == []
-    assert len(await bench.store.run(rings.RERING, age=999)) == 5
+    assert await bench.store.run(rings.RERING, rows=[["q"], ["r"]], age=1_000) == []
+    assert len(await bench.store.run(rings.RERING, rows=[["q"], ["r"]], age=999)) == 5
     assert await ring(bench, ["q"]) == everyone
 
 
@@ -50,19 +50,19 @@ async def test_a_limit_has_one_ring_out_at_a_time(bench: Bench) -> None:
     await bench.store.set_limit("slow", 1_000.0, None)
     jobs = [new_job(limit_name="slow") for _ in range(3)]
     await bench.store.accept_many(jobs)
-    assert [row[0] for row in await bench.store.run(rings.RING_LIMITED, rows=[["q"]])] == [jobs[0].id]
-    assert await bench.store.run(rings.RING_LIMITED, rows=[["q"]]) == []
+    assert [row[0] for row in await bench.store.run(rings.ring_limited(), rows=[["q"]])] == [jobs[0].id]
+    assert await bench.store.run(rings.ring_limited(), rows=[["q"]]) == []
     assert await bench.store.claim(jobs[0].id, ME) is not None
-    assert await bench.store.run(rings.RING_LIMITED, rows=[["q"]]) == []
+    assert await bench.store.run(rings.ring_limited(), rows=[["q"]]) == []
     await bench.advance(1_000)
-    assert [row[0] for row in await bench.store.run(rings.RING_LIMITED, rows=[["q"]])] == [jobs[1].id]
+    assert [row[0] for row in await bench.store.run(rings.ring_limited(), rows=[["q"]])] == [jobs[1].id]
 
 
 async def test_a_ring_for_a_limit_that_is_taken_is_given_back(bench: Bench) -> None:
     await bench.store.set_limit("slow", 1_000.0, None)
     first, second = new_job(limit_name="slow"), new_job(limit_name="slow")
     await bench.store.accept_many([first, second])
-    await bench.store.run(rings.RING_LIMITED, rows=[["q"]])
+    await bench.store.run(rings.ring_limited(), rows=[["q"]])
     assert await bench.store.claim(second.id, ME) is not None
     assert await bench.store.claim(first.id, ME) is None
     assert await bench.store.rung() == {}

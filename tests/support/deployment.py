@@ -24,6 +24,7 @@ TASKS = "tests.support.tasks"
 TIMINGS = {
     "JOBGATE_LEASE": "2",
     "JOBGATE_CANCEL_GRACE": "1",
+    "JOBGATE_UNKNOWN_TASK_PATIENCE": "0.3",
     "JOBGATE_DRAIN_TIMEOUT": "5",
     "RESULT_EXPIRES": "15",
     # `urgent` is served strictly before everything else.

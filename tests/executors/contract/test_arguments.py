@@ -101,5 +101,7 @@ def test_a_task_that_the_worker_does_not_know_fails_clearly_and_once(deployment:
     # Threads live where the door is, so there only an older row can name such a task.
     job = deployment.submit("forgotten")["id"] if deployment.celery else _put(deployment, task="tests.forgotten")
     done = deployment.ended(job)
-    assert (done["status"], done["attempt"], done["error"]["code"]) == ("FAILURE", 1, "unknown_task")
+    assert (done["status"], done["error"]["code"]) == ("FAILURE", "unknown_task")
+    # Threads find out by taking it: they give it back once, for somebody who may know it.
+    assert done["attempt"] == (1 if deployment.celery else 2)
     assert "TASK_MODULES" in done["error"]["message"]
