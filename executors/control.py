@@ -11,6 +11,7 @@ from executors.base import Capabilities, Executor, Health, Standing
 from executors.bulk import Bulks
 from executors.queues import Queues
 from executors.reason import Explanation
+from executors.schedules import Schedules
 from executors.watch import Watch
 from executors.why import explain
 from tasks.admission import Admission
@@ -47,6 +48,7 @@ class Control:
         self._watch = watch
         self._executor = executor
         self._grace = round(grace * 1000)
+        self.schedules = Schedules(store, admission)
         #: In which order the queues are served, as far as this process was told.
         self.order: Order = ()
         self.steering = Queues(store, admission.queues)

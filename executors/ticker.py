@@ -144,9 +144,9 @@ class Ticker:
         return False
 
 
-def job_of(admission: Admission, schedule: Schedule, fire_at: int) -> NewJob:
+def job_of(admission: Admission, schedule: Schedule, fire_at: int, jitter: bool = True) -> NewJob:
     """The job of a schedule's fire time. Raises InvalidSubmission where task or arguments do not fit."""
     spec = read_spec(schedule.spec)
-    due_at = fire_at + delay(spec, schedule.id, fire_at)
+    due_at = fire_at + (delay(spec, schedule.id, fire_at) if jitter else 0)
     expires_at = None if spec.expires is None else due_at + round(spec.expires * 1000)
     return admission.admit(submission(spec), due_at=due_at, expires_at=expires_at)

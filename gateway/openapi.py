@@ -43,6 +43,7 @@ _PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "task_id": {"description": "The job's id", "schema": {"type": "string", "format": "uuid"}},
     "queue": {"description": "The queue's name", "schema": {"type": "string"}},
     "bulk_id": {"description": "The bulk action's id", "schema": {"type": "string", "format": "uuid"}},
+    "schedule": {"description": "The schedule's id or name", "schema": {"type": "string", "maxLength": 80}},
     "name": {"description": "The task's name", "schema": {"type": "string"}},
 }
 _ANSWER_HEADERS: Mapping[str, Mapping[str, Any]] = {

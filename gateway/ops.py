@@ -20,6 +20,7 @@ log = logging.getLogger("jobgate.gateway")
 LINKS = {
     "jobs": "/api/v1/jobs",
     "tasks": "/api/v1/tasks",
+    "schedules": "/api/v1/schedules",
     "queues": "/api/v1/queues",
     "workers": "/api/v1/workers",
     "stats": "/api/v1/stats",

@@ -9,6 +9,7 @@ from gateway.intake import Batch
 from gateway.operation import Operation
 from gateway.operation import get as _get
 from gateway.operation import post as _post
+from gateway.schedule_routes import SCHEDULES
 from tasks.job import Submission
 
 SUBMIT_PROBLEMS = ("invalid-submission", "invalid-arguments", "unknown-task", "unknown-queue", "store-unavailable")
@@ -279,4 +280,4 @@ OPERATING = (
     _get("/openapi.json", ops.openapi, "readOpenapi", "This description", "operating", dict[str, Any]),
 )
 
-OPERATIONS: tuple[Operation, ...] = (*JOBS, *ASSISTANT, *OVERVIEW, *steering.STEERING, *OPERATING)
+OPERATIONS: tuple[Operation, ...] = (*JOBS, *SCHEDULES, *ASSISTANT, *OVERVIEW, *steering.STEERING, *OPERATING)

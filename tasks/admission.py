@@ -27,11 +27,12 @@ Limits = tuple[float | None, float | None]
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """What a deployment fills in: seconds for the limits, `queues` beyond those that tasks name."""
+    """What a deployment fills in: seconds for the limits, `queues` beyond those that tasks name, an IANA `timezone`."""
 
     soft_time_limit: float | None = 300.0
     time_limit: float | None = 600.0
     queues: tuple[str, ...] = ()
+    timezone: str = "UTC"
 
 
 def new_id() -> str:
@@ -45,6 +46,7 @@ class Admission:
     def __init__(self, registry: Registry, defaults: Defaults) -> None:
         self._registry = registry
         self._defaults = defaults
+        self.timezone = defaults.timezone
         self._usual: dict[str, Limits] = {}
         self.queues: Collection[str] = {*defaults.queues, *(task.queue for task in registry)}
 

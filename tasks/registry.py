@@ -43,6 +43,12 @@ class Registry:
     def find(self, name: str) -> Task[..., Any] | None:
         return self._tasks.get(name)
 
+    def by_path(self, path: str) -> str:
+        """The name of the task whose function has that import path; what is none is taken for a name itself."""
+        if path in self._tasks:
+            return path
+        return next((task.name for task in self if _where(task) == path), path)
+
     def get(self, name: str) -> Task[..., Any]:
         """The task, or UnknownTask with the nearest names."""
         task = self._tasks.get(name)

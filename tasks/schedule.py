@@ -175,7 +175,7 @@ class EveryRule(Struct, frozen=True):
     step: int
 
     def after(self, moment: int) -> Occurrence | None:
-        return Occurrence(self.anchor + max(1, (moment - self.anchor) // self.step + 1) * self.step)
+        return Occurrence(self.anchor + ((moment - self.anchor) // self.step + 1) * self.step)
 
 
 class OnceRule(Struct, frozen=True):

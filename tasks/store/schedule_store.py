@@ -205,6 +205,10 @@ class ScheduleStore:
         """The latest fire times first."""
         return [Past(*row) for row in await self._store.look_up(sql.HISTORY, id=schedule_id, n=limit)]
 
+    async def decided(self, schedule_id: str, first: int, last: int) -> set[int]:
+        """Which fire times between these two, both included, are decided already."""
+        return {row[0] for row in await self._store.look_up(sql.DECIDED, id=schedule_id, n0=first, n1=last)}
+
     async def counters(self, limit: int) -> builtins.list[Counter]:
         return [Counter(*row) for row in await self._store.look_up(sql.COUNTERS, n=limit)]
 

@@ -165,6 +165,8 @@ RETURNING fires.schedule_id"""
 HISTORY = """
 SELECT fire_at, outcome, cause, fires.job_id, COALESCE(fires.status, jobs.status), reason, decided_at, decided_by
 FROM fires LEFT JOIN jobs ON jobs.id = fires.job_id WHERE schedule_id = :id ORDER BY fire_at DESC LIMIT :n"""
+#: Which of the times from `:n0` to `:n1` are decided.
+DECIDED = "SELECT fire_at FROM fires WHERE schedule_id = :id AND fire_at >= :n0 AND fire_at <= :n1"
 COUNTERS = """
 SELECT name, fired, missed, skipped, CASE enabled WHEN 1 THEN next_at - {now} END
 FROM schedules WHERE deleted_at IS NULL ORDER BY name LIMIT :n"""

@@ -1,0 +1,182 @@
+"""What can be done to schedules: the verbs behind HTTP and the command line. What fires them is `ticker`."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import msgspec
+from msgspec import Struct
+
+from executors.identity import make_owner
+from executors.ticker import job_of
+from tasks.admission import Admission
+from tasks.errors import InvalidSchedule, ScheduleExists, ScheduleNotFound, StateConflict
+from tasks.job import NewJob
+from tasks.schedule import Occurrence, Schedule, Spec, occurrences, read_spec, rule_of, rule_of_text, submission
+from tasks.store.backend import Refused
+from tasks.store.schedule_store import Fire, Past, ScheduleStore
+from tasks.store.store import JobStore
+
+#: Fire times that one backfill may make jobs of.
+MAX_BACKFILL = 1000
+#: The fields that say when.
+_RULE = ("cron", "every", "at", "timezone", "start", "end")
+#: Tries of a change that others keep getting in the way of.
+TRIES = 5
+
+
+class Backfill(Struct, frozen=True, kw_only=True):
+    """What a backfill did: the fire times of the range, those that were decided before, and the jobs it made."""
+
+    times: Sequence[int]
+    existing: int
+    jobs: Sequence[str]
+
+
+class Schedules:
+    """Create, read, change and steer schedules."""
+
+    def __init__(self, store: JobStore, admission: Admission) -> None:
+        self._store = store
+        self._admission = admission
+        self._schedules = ScheduleStore(store, make_owner())
+
+    async def read(self, key: str) -> Schedule:
+        """By id or by name, or ScheduleNotFound."""
+        found = await self._schedules.get(key)
+        if found is None:
+            raise ScheduleNotFound(f"there is no schedule {key[:100]!r}; GET /api/v1/schedules lists those there are")
+        return found
+
+    async def list(self, limit: int, after: str = "") -> builtins.list[Schedule]:
+        """By name, those behind `after`."""
+        return await self._schedules.list(limit, after)
+
+    async def create(self, spec: Spec, enabled: bool = True, origin: str = "operator") -> Schedule:
+        """Raises InvalidSubmission and its kin, and ScheduleExists."""
+        now = await self._store.now()
+        spec = self._placed(spec)
+        next_at = self._checked(spec, now, now)
+        made = await self._schedules.add(
+            spec, declared=None, origin=origin, enabled=enabled, anchor=now, next_at=next_at
+        )
+        if made is None:
+            raise ScheduleExists(f"there is a schedule {spec.name!r} already: change that one, or take another name")
+        return made
+
+    async def change(self, key: str, edit: Callable[[Spec], Spec]) -> Schedule:
+        """Let `edit` make a new spec of the present one; it fires by its new rule from now on."""
+        for _ in range(TRIES):
+            old = await self.read(key)
+            before = read_spec(old.spec)
+            spec = self._placed(edit(before))
+            now = await self._store.now()
+            anchor = old.anchor if spec.every == before.every else now
+            next_at = old.next_at if _same_rule(spec, before) else self._checked(spec, anchor, now)
+            self._admission.admit(submission(spec))
+            try:
+                changed = await self._schedules.change(old, spec, old.declared, anchor, next_at)
+            except Refused:
+                raise ScheduleExists(f"there is a schedule {spec.name!r} already: take another name") from None
+            if changed is not None:
+                return changed
+        raise StateConflict(f"schedule {key[:100]!r} is being changed by others all the time: try again")
+
+    async def pause(self, key: str) -> Schedule:
+        """Stop firing. What its jobs do goes on."""
+        paused = await self._schedules.pause((await self.read(key)).id)
+        return paused or await self.read(key)
+
+    async def resume(self, key: str) -> Schedule:
+        """Fire again from now on: what came due while it was paused is neither caught up with nor missed."""
+        for _ in range(TRIES):
+            old = await self.read(key)
+            if old.enabled:
+                return old
+            found = rule_of_text(old.spec, old.anchor).after(await self._store.now())
+            resumed = await self._schedules.resume(old, None if found is None else found.at)
+            if resumed is not None:
+                return resumed
+        raise StateConflict(f"schedule {key[:100]!r} is being changed by others all the time: try again")
+
+    async def delete(self, key: str) -> Schedule:
+        """Take it away; the jobs it made stay."""
+        found = await self.read(key)
+        await self._schedules.delete(found.id)
+        return found
+
+    async def run(self, key: str) -> str:
+        """Make a job of it now, whatever its rule and its overlap policy say; the job's id."""
+        schedule = await self.read(key)
+        now = await self._store.now()
+        for fire_at in range(now, now + TRIES):
+            job = job_of(self._admission, schedule, fire_at, jitter=False)
+            made = await self._schedules.fire(schedule.id, [_fire(schedule, fire_at, job, "hand")])
+            if made:
+                return made[0]
+            await self.read(key)  # it may have been deleted meanwhile
+        raise StateConflict(f"schedule {key[:100]!r} fires at every millisecond around now: try again")
+
+    async def preview(self, key: str, count: int, after: int | None = None) -> builtins.list[Occurrence]:
+        """The next fire times, or those after a moment; also of a schedule that is paused."""
+        schedule = await self.read(key)
+        start = await self._store.now() if after is None else after
+        return list(islice(occurrences(rule_of_text(schedule.spec, schedule.anchor), start), count))
+
+    async def backfill(self, key: str, start: int, end: int, dry_run: bool = False) -> Backfill:
+        """Make the jobs of fire times from `start` to `end`, both included, that nobody has decided yet."""
+        schedule = await self.read(key)
+        if end > await self._store.now():
+            raise InvalidSchedule("takes a moment that has passed: what is to come fires by itself", "/end")
+        rule = rule_of_text(schedule.spec, schedule.anchor)
+        times = [found.at for found in islice(occurrences(rule, start - 1, end), MAX_BACKFILL + 1)]
+        if len(times) > MAX_BACKFILL:
+            raise InvalidSchedule(f"the range has more than {MAX_BACKFILL} fire times: take a shorter one", "/end")
+        decided = await self._schedules.decided(schedule.id, start, end)
+        fires = [_fire(schedule, at, self._late_job(schedule), "backfill") for at in times if at not in decided]
+        made = [] if dry_run or not fires else await self._schedules.fire(schedule.id, fires)
+        return Backfill(times=[fire.fire_at for fire in fires], existing=len(times) - len(fires), jobs=made)
+
+    async def history(self, key: str, limit: int) -> builtins.list[Past]:
+        """What was decided about its fire times, the latest first."""
+        return await self._schedules.history((await self.read(key)).id, limit)
+
+    def trouble(self, schedule: Schedule) -> str | None:
+        """Why it cannot fire as it stands, or how its last fire time was refused."""
+        task = read_spec(schedule.spec).task
+        if not self._admission.knows(task):
+            return f"no task {task!r} is registered in this process: is its module in TASK_MODULES?"
+        return schedule.error
+
+    def _late_job(self, schedule: Schedule) -> NewJob:
+        """Due now, not in the past: what is made up for must not go before everybody who waits."""
+        spec = read_spec(schedule.spec)
+        expires_in = None if spec.expires is None else round(spec.expires * 1000)
+        return self._admission.admit(submission(spec), expires_in=expires_in)
+
+    def _placed(self, spec: Spec) -> Spec:
+        """With its time zone written out: a later change of the deployment's default moves nothing."""
+        return msgspec.structs.replace(spec, timezone=spec.timezone or self._admission.timezone)
+
+    def _checked(self, spec: Spec, anchor: int, now: int) -> int:
+        """When it fires first. Raises InvalidSubmission for whatever would keep it from firing."""
+        rule = rule_of(spec, anchor)
+        self._admission.admit(submission(spec))
+        found = rule.after(now)
+        if found is None:
+            words = "lies in the past" if spec.at is not None else "leaves no fire time from now on"
+            raise InvalidSchedule(f"{words}: it would never fire", "/at" if spec.at is not None else "/end")
+        return found.at
+
+
+def _same_rule(one: Spec, other: Spec) -> bool:
+    return all(
+        getattr(one, name) == getattr(other, name) for name in ("cron", "every", "at", "timezone", "start", "end")
+    )
+
+
+def _fire(schedule: Schedule, fire_at: int, job: NewJob, cause: str) -> Fire:
+    followed = read_spec(schedule.spec).followed
+    return Fire(schedule_id=schedule.id, fire_at=fire_at, outcome="fired", cause=cause, job=job, followed=followed)
