@@ -82,8 +82,7 @@ def run(
     if dry_run or not found["count"]:
         _tell_count(found, json_)
         return
-    if not yes:
-        _ask(found)
+    output.confirm(f"{found['action']} {found['count']} jobs", yes)
     done = _watch(here, _ask_gateway(here, path, body, query, dry_run=False), json_)
     if json_:
         output.as_json(done)
@@ -110,13 +109,6 @@ def _tell_count(found: Mapping[str, Any], json_: bool) -> None:
     output.say(f"{found['action']}: {found['count']} jobs fit; nothing was done")
     for job in found["sample"]:
         output.say(f"  {job}")
-
-
-def _ask(found: Mapping[str, Any]) -> None:
-    words = f"{found['action']} {found['count']} jobs"
-    if not output.asks():
-        raise CommandError(Exit.USAGE, f"this would {words}: say --yes, or look with --dry-run")
-    typer.confirm(f"{words}?", abort=True)
 
 
 def _watch(here: Door, action: Mapping[str, Any], quiet: bool) -> Mapping[str, Any]:

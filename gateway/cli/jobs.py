@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import output
+from gateway.cli.argument import by_place_and_name, value_of
 from gateway.cli.bulk import Queues, Tag, Tasks, job_filter
 from gateway.cli.door import Door, address
 from gateway.cli.exits import CommandError, Exit
@@ -50,8 +50,8 @@ def submit(
     """Submit a job; prints its id."""
     given = {name: value for name, value in locals().items() if name in _WAITING_FIELDS and value is not None}
     if expires is not None:
-        given["expires"] = _value(expires) if _is_number(expires) else expires
-    places, names = _arguments(arguments or [])
+        given["expires"] = value_of(expires) if _is_number(expires) else expires
+    places, names = by_place_and_name(arguments or [])
     body = {"task": task, "args": places, "kwargs": {**_object(kwargs), **names}, "held": held, **given}
     headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
     here = door(context)
@@ -213,32 +213,12 @@ def _end(wanted: Sequence[Any], jobs: Sequence[Mapping[str, Any]], json_: bool) 
         raise typer.Exit(Exit.BAD)
 
 
-def _arguments(given: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
-    """Values by place, and values by name (`name=value`)."""
-    places: list[Any] = []
-    names: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if equals and name.isidentifier():
-            names[name] = _value(value)
-        else:
-            places.append(_value(text))
-    return places, names
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=lambda word: word)
-    except ValueError:
-        return text
-
-
 def _is_number(text: str) -> bool:
-    return isinstance(_value(text), int | float)
+    return isinstance(value_of(text), int | float)
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = _value(text)
+    value = value_of(text)
     if not isinstance(value, dict):
         raise CommandError(Exit.USAGE, f"--kwargs takes a JSON object; got {text[:100]!r}")
     return value

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from executors.identity import VERSION
 from executors.settings import CallerSettings
-from gateway.cli import bulk, jobs, output, overview, processes, queues, record, stack, steer
+from gateway.cli import bulk, jobs, output, overview, processes, queues, record, schedules, stack, steer
 from gateway.cli.exits import command_error
 
 
@@ -69,7 +69,8 @@ for panel, commands in _PANELS:
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 app.command("worker", rich_help_panel=RUN, context_settings=processes.PASS_ON)(processes.worker)
-app.add_typer(queues.app, rich_help_panel=SHOW)
+for group in (queues.app, schedules.app):
+    app.add_typer(group, rich_help_panel=SHOW)
 app.add_typer(record.db, rich_help_panel=RUN)
 app.add_typer(stack.app, rich_help_panel=RUN)
 

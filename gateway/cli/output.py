@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.exits import CommandError, Exit
+
 #: Columns where no terminal says how many it has: nothing is cut short on its way into a pipe.
 _UNBOUND = 10_000
 _STYLES = {"SUCCESS": "green", "FAILURE": "red", "REVOKED": "magenta", "STARTED": "cyan", "RETRY": "yellow"}
@@ -40,6 +42,15 @@ def note(words: str) -> None:
 def asks() -> bool:
     """Whether there is somebody to answer a question."""
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def confirm(words: str, yes: bool) -> None:
+    """Return when it is wanted; where nobody can be asked, `--yes` must say so."""
+    if yes:
+        return
+    if not asks():
+        raise CommandError(Exit.USAGE, f"this would {words}: say --yes")
+    typer.confirm(f"{words}?", abort=True)
 
 
 def as_json(value: Any) -> None:
