@@ -57,10 +57,16 @@ def claimer(settings: Settings, mode: Mode) -> Claimer:
     return Claimer(owner=make_owner(), mode=mode, lease=settings.lease, grace=settings.cancel_grace)
 
 
+async def open_for(settings: Settings, mode: Mode) -> JobStore:
+    """A started store for a process of these settings."""
+    url, synchronous = settings.database_url, settings.sqlite_synchronous
+    return await open_store(url, mode, settings.result_expires, synchronous=synchronous)
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[JobStore]:
     """The store of this process."""
-    store = await open_store(settings.database_url, settings.mode, synchronous=settings.sqlite_synchronous)
+    store = await open_for(settings, settings.mode)
     try:
         yield store
     finally:

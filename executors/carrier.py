@@ -33,7 +33,6 @@ from tasks.errors import JobgateError, LeaseLost
 from tasks.job import Attempt, Mode, Submission
 from tasks.registry import Registry
 from tasks.step import Step, interrupt
-from tasks.store.store import open_store
 
 log = logging.getLogger("jobgate.carrier")
 
@@ -117,7 +116,7 @@ class Carrier:
 
     async def _start(self) -> None:
         settings = self._settings
-        self._store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
+        self._store = await assembly.open_for(settings, Mode.CELERY)
         claimer = assembly.claimer(settings, Mode.CELERY)
         self._params: Mapping[str, Any] = claimer.params
         self._admission = Admission(self._registry, settings.defaults)

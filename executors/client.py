@@ -13,7 +13,7 @@ from executors.settings import Settings
 from executors.watch import Watch
 from tasks import handle
 from tasks.admission import Admission
-from tasks.store.store import JobStore, open_store
+from tasks.store.store import JobStore
 
 
 class Connection:
@@ -38,7 +38,7 @@ class Connection:
             self._loop.stop()
 
     async def _open(self, settings: Settings) -> JobStore:
-        store = await open_store(settings.database_url, settings.mode, synchronous=settings.sqlite_synchronous)
+        store = await assembly.open_for(settings, settings.mode)
         found = assembly.load_tasks(settings)
         watch = Watch(store, 0.005)
         admission = Admission(found, settings.defaults)

@@ -1,16 +1,14 @@
-"""What any process may do for the record, as often as it likes: stage, expire, reap, sweep."""
+"""What any process may do for the record, as often as it likes: stage, expire, reap, forget."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
-import uuid_utils
-
 from executors.identity import is_dead
+from executors.retention import Retention
 from tasks.errors import JobgateError
 from tasks.store import audit, bulks, commands, queues, upkeep, workers
 from tasks.store.store import JobStore
@@ -33,8 +31,6 @@ TRAIL_MEMORY = 90 * 86_400.0
 #: Does something once; seconds until it is to be done again.
 Duty = Callable[[], Awaitable[float]]
 
-_FIRST_ID = "00000000-0000-0000-0000-000000000000"
-
 
 class Upkeep:
     """Leaderless: each duty is a conditional update, so any number of processes may run them at once. `more` are duties
@@ -43,9 +39,7 @@ class Upkeep:
     def __init__(self, store: JobStore, result_expires: float, job_retention: float, *more: Duty) -> None:
         self._store = store
         self._more = more
-        self._result_age = round(result_expires * 1000)
-        self._job_age = round(job_retention * 1000)
-        self._swept = _FIRST_ID
+        self._retention = Retention(store, round(result_expires * 1000), round(job_retention * 1000))
         #: Queues that nobody served at the last look, and those that the log was told of.
         self._unserved: set[str] = set()
         self._told: set[str] = set()
@@ -55,7 +49,9 @@ class Upkeep:
         beats: list[tuple[Duty, str]] = [
             (self.stage, "stage"),
             (self.reap, "reap"),
-            (self.sweep, "sweep"),
+            (self._retention.results, "results"),
+            (self._retention.jobs, "retention"),
+            (self.forget, "forget"),
             (self.tally, "tally"),
             (self.watch_queues, "watch-queues"),
             *((duty, "duty") for duty in self._more),
@@ -91,29 +87,14 @@ class Upkeep:
         await self._store.run(upkeep.EXPIRE, n=CHUNK)
         return REAP_PAUSE
 
-    async def sweep(self) -> float:
-        """Let old results expire and old rows go: one chunk of ids in order, then the next one."""
-        youngest = min(self._result_age, self._job_age)
-        before = _id_at(time.time() * 1000 - youngest)
-        ids = [row[0] for row in await self._store.run(upkeep.SWEEP, after=self._swept, before=before, n=CHUNK)]
-        if not ids:
-            self._swept = _FIRST_ID
-            await self._forget()
-            return SWEEP_PAUSE * 10
-        bounds = {"after": self._swept, "last": ids[-1]}
-        await self._store.run(upkeep.EXPIRE_RESULTS, **bounds, result_age=self._result_age)
-        for deletion in (upkeep.DELETE_EVENTS, upkeep.DELETE_LOGS, upkeep.DELETE_JOBS):
-            await self._store.run(deletion, **bounds, job_age=self._job_age)
-        self._swept = ids[-1]
-        return SWEEP_PAUSE
-
-    async def _forget(self) -> None:
+    async def forget(self) -> float:
         """What is not about jobs has its time too."""
         for forget in (workers.FORGET_WORKERS, commands.FORGET):
             await self._store.run(forget, age=round(WORKER_MEMORY * 1000))
         for forget in (audit.FORGET, bulks.FORGET):
             await self._store.run(forget, age=round(TRAIL_MEMORY * 1000))
         await self._store.run(queues.FORGET_PAUSES)
+        return SWEEP_PAUSE * 10
 
     async def tally(self) -> float:
         """Fold new events into the counters."""
@@ -141,8 +122,3 @@ class Upkeep:
                 log.exception("upkeep failed; it goes on")
                 pause = SWEEP_PAUSE
             await asyncio.sleep(pause)
-
-
-def _id_at(milliseconds: float) -> str:
-    """The smallest UUIDv7 of that moment."""
-    return str(uuid_utils.UUID(int=int(max(0.0, milliseconds)) << 80))

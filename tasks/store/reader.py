@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Executable, Row, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Executable, Row, and_, case, func, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.audit import Entry
@@ -24,17 +24,24 @@ from tasks.worker import Worker
 #: A carrier that has not shown life for so many milliseconds is not listed any more.
 WORKER_TTL = 10_000
 
-_JOB = [jobs.c[name] for name in Job.__struct_fields__]
 _EVENT = [events.c[name] if name in events.c else jobs.c.id.label(name) for name in Event.__struct_fields__]
 _LOG = [logs.c[name] for name in LogLine.__struct_fields__]
 
 
-class Reader:
-    """Reads; raises StoreUnavailable when the database does not answer."""
+#: Milliseconds beyond which no clock gets.
+NEVER = 1 << 50
 
-    def __init__(self, backend: Backend) -> None:
+
+class Reader:
+    """Reads; raises StoreUnavailable when the database does not answer.
+
+    `result_age`: for how many milliseconds after its job's end a result is shown.
+    """
+
+    def __init__(self, backend: Backend, result_age: int = NEVER) -> None:
         self.engine = backend.engine
         self._backend = backend
+        self._result_age = result_age
         self._now: ColumnElement[int] = literal_column(CLOCK[self.engine.dialect.name], BigInteger)
 
     @property
@@ -43,7 +50,7 @@ class Reader:
         return self._now
 
     async def get(self, job_id: str) -> Job | None:
-        rows = await self._look_up(statements.GET, id=job_id)
+        rows = await self._look_up(statements.GET, id=job_id, result_age=self._result_age)
         return to_job(rows[0]) if rows else None
 
     async def final(self, job_ids: Sequence[str]) -> builtins.list[str]:
@@ -84,12 +91,12 @@ class Reader:
 
     async def find_by_key(self, key: str) -> tuple[Job, str] | None:
         """The job accepted under an idempotency key, and the fingerprint of its body."""
-        rows = await self._fetch(select(*_JOB, jobs.c.fingerprint).where(jobs.c.idempotency_key == key))
+        rows = await self._fetch(select(*self._job(), jobs.c.fingerprint).where(jobs.c.idempotency_key == key))
         return (to_job(tuple(rows[0][:-1])), rows[0][-1]) if rows else None
 
     async def list(self, wanted: Filter, limit: int, before: str | None = None) -> builtins.list[Job]:
         """Newest first (ids sort by time), those with an id below `before`."""
-        query = select(*_JOB).where(*self._conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
+        query = select(*self._job()).where(*self._conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.id < before)
         return [to_job(tuple(row)) for row in await self._fetch(query)]
@@ -160,6 +167,15 @@ class Reader:
 
     async def _fetch(self, query: Executable) -> Sequence[Row[Any]]:
         return (await self.ask(query))[0]
+
+    def _job(self) -> builtins.list[ColumnElement[Any]]:
+        """The columns of a `Job`, as `statements.GET` shows them."""
+        over = and_(jobs.c.result.is_not(None), jobs.c.finished_at < self._now - self._result_age)
+        shown = {
+            "result": case((over, None), else_=jobs.c.result),
+            "result_expired": case((over, 1), else_=jobs.c.result_expired),
+        }
+        return [shown.get(name, jobs.c[name]) for name in Job.__struct_fields__]
 
     def _conditions(self, wanted: Filter) -> Sequence[ColumnElement[bool]]:
         sets = [(jobs.c.status, wanted.status), (jobs.c.task, wanted.task), (jobs.c.queue, wanted.queue)]

@@ -23,7 +23,9 @@ OVERRUN = 3_000
 
 #: What a `:parameter` holds, where it is not text.
 PARAMETERS = {
-    **dict.fromkeys(("lease", "grace", "n", "age", "result_age", "job_age", "until", "memory", "clock_at"), "BIGINT"),
+    **dict.fromkeys(
+        ("lease", "grace", "n", "age", "result_age", "behind", "upto", "until", "memory", "clock_at"), "BIGINT"
+    ),
     **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining", "heard"), "INTEGER"),
     **dict.fromkeys(("total", "done", "skipped", "failed", "status", "ok"), "INTEGER"),
     "interval": "DOUBLE PRECISION",
@@ -288,7 +290,12 @@ SELECT 1 FROM {SERVED} AS q WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.queue = 
     AND rank IS NOT NULL AND {condition}{left_out(skipped)}) LIMIT 1"""
 
 
-GET = f"SELECT {JOB} FROM jobs WHERE id = :id"
+#: A result whose time is over is gone to every reader, whether or not it has been swept away.
+_OVER = "(jobs.result IS NOT NULL AND jobs.finished_at < {now} - :result_age)"
+_SHOWN = JOB.replace("jobs.result,", f"CASE WHEN {_OVER} THEN NULL ELSE jobs.result END,").replace(
+    "jobs.result_expired", f"CASE WHEN {_OVER} THEN 1 ELSE jobs.result_expired END"
+)
+GET = f"SELECT {_SHOWN} FROM jobs WHERE id = :id"
 #: rows: [id]. Those of them that have not ended.
 STILL_OPEN = f"""
 SELECT jobs.id FROM {table(id="TEXT")} AS s JOIN jobs ON jobs.id = s.id WHERE jobs.finished_at IS NULL"""

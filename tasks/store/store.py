@@ -20,7 +20,7 @@ from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
 from tasks.store import rings, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
-from tasks.store.reader import Reader
+from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
 from tasks.store.writer import Writer, step_row, to_attempt, to_job
 from tasks.worker import Worker
@@ -34,8 +34,8 @@ CANCEL_GRACE = 10_000
 class JobStore(Reader):
     """One per process, used from one event loop."""
 
-    def __init__(self, backend: Backend, mode: Mode) -> None:
-        super().__init__(backend)
+    def __init__(self, backend: Backend, mode: Mode, result_age: int = NEVER) -> None:
+        super().__init__(backend, result_age)
         self.mode = mode
         self.writer = Writer(backend)
         self.tallies = Tallies(backend.engine)
@@ -85,6 +85,8 @@ class JobStore(Reader):
 
     async def accept_many(self, jobs: Sequence[NewJob]) -> int:
         """All of them in one transaction."""
+        if not jobs:
+            return await self.now()
         return await self.writer.accept(jobs, self.mode)
 
     async def accept_once(self, job: NewJob) -> int | None:
@@ -230,13 +232,15 @@ class JobStore(Reader):
         return State(rows[0][0]) if rows else None
 
 
-async def open_store(url: str, mode: Mode, **options: Any) -> JobStore:
+async def open_store(url: str, mode: Mode, result_expires: float | None = None, **options: Any) -> JobStore:
     """A started store. An SQLite file is brought up to this release's schema first.
 
+    `result_expires`: seconds after its job's end for which a result is shown; None for ever.
     `options`: `synchronous`, SQLite's, "NORMAL" (survives a crash of the process) or "FULL" (of the machine too).
     """
     parsed = parse_url(url)
-    store = JobStore(make_backend(parsed, **options), mode)
+    age = NEVER if result_expires is None else round(result_expires * 1000)
+    store = JobStore(make_backend(parsed, **options), mode, age)
     try:
         if parsed.get_backend_name() == "sqlite" and await store.revision() != HEAD:
             await asyncio.to_thread(_migrate, parsed)

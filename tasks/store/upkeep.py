@@ -1,8 +1,8 @@
-"""The SQL of upkeep: stage, expire, reap, sweep. Any process may run it at any time."""
+"""The SQL of upkeep: stage, expire, reap. Any process may run it at any time."""
 
 from __future__ import annotations
 
-from tasks.store.statements import FINAL, WAITING, rank, table
+from tasks.store.statements import WAITING, rank, table
 
 #: Milliseconds until the next delayed job is due; NULL when none is delayed.
 NEXT_DUE = f"""
@@ -65,16 +65,3 @@ OWNERS = "SELECT owner FROM jobs WHERE status = 'STARTED' UNION SELECT owner FRO
 ABANDON = f"""
 UPDATE jobs SET lease_until = 0
 WHERE status = 'STARTED' AND owner IN (SELECT owner FROM {table(owner="TEXT")} AS s) RETURNING id"""
-
-#: Retention walks the ids in order: they sort by time, so no index on finished_at is needed.
-SWEEP = """
-SELECT id FROM jobs WHERE id > :after AND id < :before ORDER BY id LIMIT :n"""
-EXPIRE_RESULTS = f"""
-UPDATE jobs SET result = NULL, result_expired = 1 WHERE id > :after AND id <= :last AND status IN {FINAL}
-    AND result_expired = 0 AND result IS NOT NULL AND finished_at < {{now}} - :result_age"""
-DELETE_EVENTS = f"""
-DELETE FROM events WHERE job IN (SELECT number FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL}
-    AND finished_at < {{now}} - :job_age)"""
-DELETE_LOGS = DELETE_EVENTS.replace("events WHERE job IN (SELECT number", "logs WHERE job_id IN (SELECT id")
-DELETE_JOBS = f"""
-DELETE FROM jobs WHERE id > :after AND id <= :last AND status IN {FINAL} AND finished_at < {{now}} - :job_age"""

@@ -16,7 +16,7 @@ from tasks.errors import StoreUnavailable
 from tasks.job import ErrorCode, Job, Mode
 from tasks.registry import Registry
 from tasks.step import Failure
-from tasks.store import upkeep
+from tasks.store import retention
 from tasks.store.backend import Query
 from tasks.store.store import JobStore
 
@@ -85,8 +85,8 @@ class Hand:
         await self.store.settle(step.fail(await self.claim(job_id), failure, 0.25))
 
     async def expire_results(self) -> None:
-        bounds = {"after": "", "last": "f" * 36, "result_age": -1000}
-        await self.store.writer.run(Query(upkeep.EXPIRE_RESULTS, bounds))
+        bounds = {"behind": 0, "upto": 1 << 40, "age": -1000}
+        await self.store.writer.run(Query(retention.EXPIRE_RESULTS, bounds))
 
     async def succeed_soon(self, job_id: str, seconds: float = 0.1) -> None:
         await asyncio.sleep(seconds)
