@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from executors import handles
 from executors.auto_executor import AutoExecutor, Relay
@@ -14,6 +16,7 @@ from executors.control import Control
 from executors.heartbeat import Heartbeat
 from executors.identity import host, make_owner
 from executors.keeper import Claimer
+from executors.pool import Drill
 from executors.runner import Runner
 from executors.settings import Settings
 from executors.strangers import Strangers
@@ -27,7 +30,7 @@ from tasks.job import Mode
 from tasks.registry import Registry
 from tasks.store.schedule_store import ScheduleStore
 from tasks.store.store import JobStore, open_store
-from tasks.task import DEFAULT_QUEUE
+from tasks.task import DEFAULT_QUEUE, Task
 
 #: The pack that is told where its files lie; loaded only where TASK_MODULES names it.
 FILES_PACK = "tasks.packs.files"
@@ -37,9 +40,9 @@ FILES_PACK = "tasks.packs.files"
 _WATCH = {Mode.CELERY: 0.001, Mode.THREAD: 0.05}
 
 
-def load_tasks(settings: Settings) -> Registry:
-    """The tasks of this deployment; the packs among them are told their settings."""
-    found = registry.load(settings.task_modules)
+def load_tasks(settings: Settings, anew: bool = False) -> Registry:
+    """The tasks of this deployment, `anew` from their files; the packs among them are told their settings."""
+    found = registry.load_anew(settings.task_modules) if anew else registry.load(settings.task_modules)
     if FILES_PACK in settings.task_modules:
         importlib.import_module(FILES_PACK).configure(Path(settings.files_root))
     return found
@@ -139,14 +142,34 @@ def _executor(settings: Settings, store: JobStore, found: Registry, admission: A
     auto = settings.use_celery == "auto"
     mine = claimer(settings, Mode.THREAD)
     runner = Runner(found, settings.result_max_bytes)
-    barred = [task.name for task in found if auto and not task.fallback]
-    strangers = Strangers(settings.unknown_task_patience, barred)
+    strangers = Strangers(settings.unknown_task_patience, _barred(found, auto))
     order = queue_order(settings, admission)
     threads = ThreadExecutor(store, runner, mine, settings.threads, order, strangers)
     executor = AutoExecutor(store, _relay(settings, store, admission), threads) if auto else threads
-    offered = [task for task in found if task.name not in barred]
+    offered = _offered(found, auto)
     threads.heartbeat = Heartbeat(store, mine, f"gateway@{host()}", "threads", executor, offered)
+
+    async def load() -> int:
+        found.replace(await asyncio.to_thread(load_tasks, settings, anew=True))
+        admission.renew()
+        await declare_limits(store, found)
+        strangers.bar(_barred(found, auto))
+        strangers.forget({task.name for task in found})
+        threads.serve(queue_order(settings, admission))
+        offered[:] = _offered(found, auto)
+        return len(found)
+
+    threads.drill = Drill(threads, settings.drain_timeout, load)
     return executor
+
+
+def _barred(found: Registry, auto: bool) -> list[str]:
+    """The tasks that threads must not run where they only stand in."""
+    return [task.name for task in found if auto and not task.fallback]
+
+
+def _offered(found: Registry, auto: bool) -> list[Task[..., Any]]:
+    return [task for task in found if not auto or task.fallback]
 
 
 def _relay(settings: Settings, store: JobStore, admission: Admission) -> Relay:

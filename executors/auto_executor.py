@@ -16,6 +16,7 @@ from typing import Protocol
 
 from executors.base import CODES, Capabilities, Executor, Health, Standing, Trouble
 from executors.thread_executor import ThreadExecutor
+from tasks.command import Command, Outcome
 from tasks.job import Job, Mode
 from tasks.store.store import JobStore
 
@@ -96,6 +97,10 @@ class AutoExecutor:
             await self._task
         await self._relay.stop(grace)
         await self._threads.stop(grace)
+
+    async def obey(self, command: Command) -> Outcome | None:
+        """For its threads; Celery's workers have names of their own."""
+        return await self._threads.obey(command)
 
     def cancel_soon(self, job: Job) -> None:
         self._threads.cancel_soon(job)

@@ -18,6 +18,7 @@ from executors.body import AsyncSeat, MainSeat, Partner, PartnerSeat, Seat, Thre
 from executors.control import Control
 from executors.handles import LoopClient
 from executors.heartbeat import Heartbeat
+from executors.identity import is_dead
 from executors.keeper import Keeper, Running
 from executors.loop_thread import LoopThread
 from executors.reports import Reports
@@ -26,8 +27,10 @@ from executors.settings import Settings, place_of
 from executors.settling import Settling
 from executors.upkeep import Upkeep
 from executors.watch import Watch
+from executors.word import Word
 from tasks import handle
 from tasks.admission import Admission
+from tasks.command import Command, Outcome, Verb
 from tasks.context import Context
 from tasks.errors import JobgateError, LeaseLost
 from tasks.job import Attempt, Mode, Submission
@@ -38,18 +41,18 @@ log = logging.getLogger("jobgate.carrier")
 
 #: Seconds between two looks at the parent's word: whether the worker shuts down, or has lost a process.
 LOOK = 0.1
+#: Seconds that a pool of processes has to grow or shrink.
+RESIZE_PATIENCE = 20.0
 
 
 class Role(NamedTuple):
-    """A process's part in its worker. `drain_at()` tells when, on the clock of `time.time`, what still runs is to be
-    given back: 0 while nobody shuts down. `losses()` counts the sibling processes that died with a job."""
+    """A process's part in its worker: what the worker's parent has to say, and how it is told what only it can do."""
 
     name: str
     slots: int
-    queues: Sequence[str]
-    drain_at: Callable[[], float]
-    losses: Callable[[], int]
     pool: str
+    word: Word
+    obey: Callable[[Command], Outcome | None]
 
     @property
     def own_process(self) -> bool:
@@ -68,7 +71,6 @@ class Carrier:
         self._registry = registry
         self._role = role
         self.slots = role.slots
-        self.queues = role.queues
         self.broker = place_of(settings.broker_url)
         self._main_seat = MainSeat() if role.own_process else None
         self._runner = Runner(registry, settings.result_max_bytes)
@@ -81,6 +83,34 @@ class Carrier:
     @property
     def busy(self) -> int:
         return len(self._keeper)
+
+    @property
+    def queues(self) -> Sequence[str]:
+        return self._role.word.queues
+
+    async def obey(self, command: Command) -> Outcome | None:
+        """Pass it on to the worker, whose process this is, and look at what came of it."""
+        before = await self._siblings()
+        outcome = await asyncio.to_thread(self._role.obey, command)
+        if outcome is None or not outcome.ok or command.verb not in (Verb.GROW, Verb.SHRINK):
+            return outcome
+        wanted = before + int(command.argument or 0) * (1 if command.verb is Verb.GROW else -1)
+        found = before
+        for _ in range(round(RESIZE_PATIENCE / LOOK)):
+            found = await self._siblings()
+            if found == wanted:
+                break
+            await asyncio.sleep(LOOK)
+        late = f" after {RESIZE_PATIENCE:g} s, {wanted} were asked for" if found != wanted else ""
+        return Outcome(found == wanted, f"{found} slots{late}")
+
+    async def _siblings(self) -> int:
+        """The living processes of this worker; the dead are struck off: they could not do it themselves."""
+        mine = [worker for worker in await self._store.workers() if worker.name == self._role.name]
+        dead = [worker.owner for worker in mine if is_dead(worker.owner)]
+        for owner in dead:
+            await self._store.gone(owner)
+        return len(mine) - len(dead)
 
     def carry(self, job_id: str) -> None:
         """Answer a ring; does nothing if the job is not there to be claimed."""
@@ -204,12 +234,12 @@ class Carrier:
         seen = 0
         while True:
             await asyncio.sleep(LOOK)
-            losses = self._role.losses()
+            losses = self._role.word.losses
             if losses != seen:
                 with contextlib.suppress(JobgateError):
                     await self._upkeep.reap()
                     seen = losses
-            drain_at = self._role.drain_at()
+            drain_at = self._role.word.drain_at
             self._heartbeat.draining = drain_at > 0
             if 0 < drain_at <= time.time():
                 for running in self._keeper.all():

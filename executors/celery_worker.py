@@ -7,9 +7,9 @@ is always the same: answer the ring.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
-import mmap
-import struct
+import os
 import sys
 import threading
 import time
@@ -23,9 +23,11 @@ from kombu import Exchange, Queue
 from executors import assembly
 from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
+from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.identity import host
 from executors.settings import Settings
+from executors.word import Word
 from tasks.admission import Admission
 from tasks.errors import InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
@@ -48,13 +50,13 @@ class Worker:
         self._registry = assembly.load_tasks(settings)
         order = assembly.queue_order(settings, Admission(self._registry, settings.defaults))
         self.queues = [queue for group in order for queue in group]
-        self._name = f"celery@{host()}"
-        # Anonymous shared memory: children forked later still see the parent's word. When to give back what runs (a
-        # double), and how many children have been lost (an integer).
-        self._word = mmap.mmap(-1, 16)
+        self._word = Word(self.queues)
+        self._parent = os.getpid()
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
         self.app = make_celery(settings, self.queues)
+        self._control = ParentControl(self.app, self._word, self._parent, settings.celery_pool)
+        self._control.name = f"celery@{host()}"
         for name in (UNKNOWN, CANARY, *(task.name for task in self._registry)):
             self._register(name)
 
@@ -78,7 +80,7 @@ class Worker:
         with self._making:
             if self._carrier is None:
                 slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
-                role = Role(self._name, slots, self.queues, self._draining, self._losses, self._settings.celery_pool)
+                role = Role(self._control.name, slots, self._settings.celery_pool, self._word, self._control.obey)
                 self._carrier = Carrier(self._settings, self._registry, role)
             return self._carrier
 
@@ -108,7 +110,7 @@ class Worker:
         self.app.task(name=name, bind=True, typing=False)(answer)
 
     def _named(self, sender: str | None = None, **_: Any) -> None:
-        self._name = sender or self._name
+        self._control.name = sender or self._control.name
 
     def _listen_to_canaries(self, sender: str, instance: Any, **_: Any) -> None:
         """After Celery's own choice of queues, which `-Q` may have narrowed."""
@@ -128,10 +130,31 @@ class Worker:
         if not self.own_processes:
             self.carrier()
         elif sender.hub is not None:
-            # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.
-            sender.hub.call_repeatedly(CHILDREN_LOOK, sender.pool.maintain_pool)
-        print(f"Jobgate worker {self._name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
+            self._watch_children(sender)
+            sender.hub.on_tick.add(lambda: self._turned(sender))
+        name = self._control.name
+        print(f"Jobgate worker {name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
               f"{len(self._registry)} tasks, queues {', '.join(self.queues)}", flush=True)  # fmt: skip
+
+    def _watch_children(self, sender: Any) -> None:
+        # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.
+        self._watched_at = time.monotonic()
+        sender.hub.call_repeatedly(CHILDREN_LOOK, self._see_children, sender.pool)
+
+    def _see_children(self, pool: Any) -> None:
+        self._watched_at = time.monotonic()
+        pool.maintain_pool()
+
+    def _turned(self, sender: Any) -> None:
+        """A lost connection to the broker costs the parent's loop all its timers: it gets a new one."""
+        if time.monotonic() - self._watched_at > 10 * CHILDREN_LOOK:
+            self._watch_children(sender)
+
+    def start_anew(self) -> None:
+        """At the very end of the parent: become a new worker, of the same pid and command line, with today's code."""
+        if self._word.anew and os.getpid() == self._parent:
+            sys.stdout.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own command line
 
     def _end(self, **_: Any) -> None:
         carrier, self._carrier = self._carrier, None
@@ -139,21 +162,13 @@ class Worker:
             carrier.stop()
 
     def _shutting_down(self, **_: Any) -> None:
-        self._word[:8] = struct.pack("d", time.time() + self._settings.drain_timeout)
-
-    def _draining(self) -> float:
-        moment: float = struct.unpack("d", self._word[:8])[0]
-        return moment
+        self._word.drain_at = time.time() + self._settings.drain_timeout
 
     def _failed(self, exception: BaseException | None = None, **_: Any) -> None:
         """In the parent: a child died with a job. Its siblings are told to look after it; a thread of the parent's own
         would be caught by the next fork in the middle of its work."""
         if isinstance(exception, WorkerLostError):
-            self._word[8:] = struct.pack("q", self._losses() + 1)
-
-    def _losses(self) -> int:
-        losses: int = struct.unpack("q", self._word[8:])[0]
-        return losses
+            self._word.losses += 1
 
 
 async def _check(settings: Settings) -> None:
@@ -171,6 +186,7 @@ def _make_worker() -> Worker:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         raise SystemExit(2) from error
     worker.connect()
+    atexit.register(worker.start_anew)
     return worker
 
 

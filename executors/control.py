@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from executors.base import Capabilities, Executor, Health, Standing
 from executors.bulk import Bulks
+from executors.crew import Crew
 from executors.queues import Queues
 from executors.reason import Explanation
 from executors.schedules import Schedules
@@ -53,6 +54,7 @@ class Control:
         self.order: Order = ()
         self.steering = Queues(store, admission.queues)
         self.bulks = Bulks(self)
+        self.crew = Crew(store)
 
     @property
     def mode(self) -> Mode:

@@ -6,13 +6,19 @@ import asyncio
 import contextlib
 import logging
 import os
+import platform
 import time
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Protocol
 
 from executors.identity import VERSION, host
 from executors.keeper import Claimer
-from tasks.errors import JobgateError
+from tasks.command import Command, Outcome
+from tasks.errors import JobgateError, explain
+from tasks.job import Mode
+from tasks.store import commands
 from tasks.store.store import JobStore
 from tasks.task import Task
 from tasks.worker import Worker
@@ -34,6 +40,8 @@ class Carrier(Protocol):
     def queues(self) -> Sequence[str]: ...
     @property
     def broker(self) -> str: ...
+    async def obey(self, command: Command) -> Outcome | None:
+        """Do it; None where the registry will show what came of it."""
 
 
 class Heartbeat:
@@ -56,7 +64,9 @@ class Heartbeat:
         self._name = name
         self._pool = pool
         self._carrier = carrier
-        self._tasks = tuple(sorted(task.name for task in registry))
+        self._registry = registry
+        self._versions = _versions(claimer.mode)
+        self._orders: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self.draining = False
         self.heard = 0
@@ -76,7 +86,7 @@ class Heartbeat:
 
     async def beat(self) -> None:
         carrier = self._carrier
-        self.deaf = await self._store.beat(
+        told = await self._store.beat(
             Worker(
                 owner=self._claimer.owner,
                 name=self._name,
@@ -87,14 +97,32 @@ class Heartbeat:
                 slots=carrier.slots,
                 busy=carrier.busy,
                 queues=tuple(carrier.queues),
-                tasks=self._tasks,
+                tasks=tuple(sorted(task.name for task in self._registry)),
                 version=VERSION,
                 broker=carrier.broker,
                 clock_at=round(time.time() * 1000),
+                memory=_memory(),
+                versions=self._versions,
                 draining=self.draining,
                 heard=self.heard,
             )
         )
+        self.deaf = told.deaf
+        for command in told.commands:
+            order = asyncio.create_task(self._obey(command), name=f"jobgate-{command.verb}")
+            self._orders.add(order)
+            order.add_done_callback(self._orders.discard)
+
+    async def _obey(self, command: Command) -> None:
+        log.warning("told to %s %s", command.verb, command.argument or "")
+        try:
+            outcome = await self._carrier.obey(command)
+        except Exception as error:  # whatever goes wrong, who asked must hear of it
+            log.exception("%s could not be done", command.verb)
+            outcome = Outcome(False, f"{type(error).__name__}: {explain(error, 500)}")
+        if outcome is not None:
+            await self.beat()  # so that who reads the outcome finds the registry in agreement
+            await self._store.run(commands.FINISH, id=command.id, ok=int(outcome.ok), outcome=outcome.words)
 
     async def _run(self) -> None:
         while True:
@@ -103,3 +131,16 @@ class Heartbeat:
                 await self.beat()
             except JobgateError as error:
                 log.warning("no sign of life can be given now: %s", error)
+
+
+def _versions(mode: str) -> dict[str, str]:
+    found = {"jobgate": VERSION, "python": platform.python_version()}
+    return found | {"celery": version("celery")} if mode == Mode.CELERY else found
+
+
+def _memory() -> int:
+    """Resident bytes of this process; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from tasks.job import Job
 from tasks.moment import moment
-from tasks.store.reader import WORKER_TTL
 from tasks.store.situation import Situation
-from tasks.worker import Worker
+from tasks.worker import WORKER_TTL, Worker, worker_state
 
 
 class Reason(Struct, frozen=True, kw_only=True):
@@ -45,8 +44,8 @@ def is_live(worker: Worker, now: int) -> bool:
 
 
 def state_of(worker: Worker, now: int) -> str:
-    """ "up", "draining" or "lost"."""
-    return "lost" if not is_live(worker, now) else "draining" if worker.draining else "up"
+    """One of `tasks.worker.WorkerState`."""
+    return worker_state(worker, now)
 
 
 def up(found: Situation) -> list[Worker]:

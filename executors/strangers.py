@@ -40,6 +40,11 @@ class Strangers:
         missed = (task for task, since in self._missed_since.items() if now - since < self._patience)
         self.skipped = (*self._barred, *missed)
 
+    def bar(self, tasks: Sequence[str]) -> None:
+        """Skip these for ever, and no others."""
+        self._barred = tuple(tasks)
+        self.look()
+
     def forget(self, known: Collection[str]) -> None:
         """These are strangers no more."""
         self._missed_since = {task: since for task, since in self._missed_since.items() if task not in known}

@@ -15,10 +15,12 @@ from executors.heartbeat import Heartbeat
 from executors.inbox import Inbox
 from executors.keeper import Claimer, Keeper, Running
 from executors.loop_thread import LoopThread
+from executors.pool import Drill
 from executors.reports import Reports
 from executors.runner import Runner
 from executors.settling import Settling
 from executors.strangers import Strangers
+from tasks.command import Command, Outcome
 from tasks.context import Context
 from tasks.errors import LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Job, Mode
@@ -76,6 +78,7 @@ class ThreadExecutor:
         self._keeper = Keeper(store, claimer, self._give_up)
         self.abandoned = 0
         self.heartbeat: Heartbeat | None = None
+        self.drill: Drill | None = None
 
     @property
     def busy(self) -> int:
@@ -85,34 +88,70 @@ class ThreadExecutor:
     def queues(self) -> list[str]:
         return [queue for group in self._order for queue in group]
 
+    @property
+    def idle(self) -> int:
+        return self._free
+
+    async def obey(self, command: Command) -> Outcome | None:
+        return await self.drill.obey(command) if self.drill else Outcome(False, "this pool takes no commands")
+
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._bodies = LoopThread("jobgate-async")
         self._reports = Reports(self._store, self._claimer.owner)
         self._settling = Settling(self._store, self._reports, self._claimer.lease)
-        self._open = True
         for _ in range(self.slots):
             self._add_thread()
         self._keeper.start()
         self._store.writer.takers.append(self)
-        self._poller = asyncio.create_task(self._poll(), name="jobgate-thread-poll")
+        self.open()
         if self.heartbeat is not None:
             await self.heartbeat.start()
+
+    def open(self) -> None:
+        self._open = True
+        self._poller = asyncio.create_task(self._poll(), name="jobgate-thread-poll")
+        if self.heartbeat is not None:
+            self.heartbeat.draining = False
+        self._store.writer.woken()
+
+    def resize(self, slots: int) -> None:
+        more = slots - self.slots
+        self.slots, self._free = slots, self._free + more
+        for _ in range(more):
+            self._add_thread()
+        self._inbox.put([None] * -more)
+        self._store.writer.woken()
+
+    def listen(self, queue: str, serve: bool) -> None:
+        order = [[name for name in group if name != queue] for group in self._order]
+        self.serve([*order[:-1], [*order[-1], queue]] if serve else order)
+
+    def serve(self, queues: Sequence[Sequence[str]]) -> None:
+        """Serve these, an earlier group strictly before a later one."""
+        self._order = [list(group) for group in queues]
+        self._takes.clear()
+        self._store.writer.woken()
 
     def drain(self) -> None:
         self._open = False
         if self.heartbeat is not None:
             self.heartbeat.draining = True
 
-    async def stop(self, grace: float) -> None:
+    async def close(self, grace: float) -> int:
         self.drain()
         await self._poller
         await self._store.run("SELECT 1")  # behind any claim that is under way: what it brings is given back
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._keeper.idle(), grace)
-        for running in self._keeper.all():
+        left = self._keeper.all()
+        for running in left:
             self._give_up(running, interrupt(running.attempt))
         await self._settling.idle()
+        return len(left)
+
+    async def stop(self, grace: float) -> None:
+        await self.close(grace)
         await self._keeper.stop()
         await self._reports.flush()
         if self.heartbeat is not None:

@@ -9,10 +9,12 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from gateway import intake, views
+from gateway import workers as gateway_workers
 from gateway.call import Call
 from gateway.problems import Refusal
 from gateway.query import job_id
 from gateway.reply import Reply, encode, ok
+from tasks.command import Verb
 from tasks.errors import InvalidArguments
 from tasks.job import Filter, Job, State, Submission
 from tasks.moment import moment, moment_or_none
@@ -90,7 +92,17 @@ class WorkerListing(Struct, frozen=True, kw_only=True):
 
 
 class PoolQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Without a name: every worker."""
+
     worker_name: str | None = None
+    wait: gateway_workers.Wait = gateway_workers.WAIT
+
+
+class WorkerReceipt(Struct, frozen=True, kw_only=True):
+    """What came of it, worker by worker."""
+
+    message: str
+    workers: Sequence[gateway_workers.CommandView]
 
 
 async def status(call: Call) -> Reply:
@@ -154,19 +166,17 @@ async def workers(call: Call) -> Reply:
 
 
 async def restart_pool(call: Call) -> Reply:
-    call.query(PoolQuery)
-    raise _later("restarting a pool from here")
+    return await _told(call, Verb.RESTART)
 
 
 async def shut_down(call: Call) -> Reply:
-    call.query(PoolQuery)
-    raise _later("shutting workers down from here")
+    return await _told(call, Verb.SHUTDOWN)
 
 
-def _later(what: str) -> Refusal:
-    return Refusal(
-        "not-implemented-yet", f"{what} comes with release 0.3; until then signal the worker's process itself"
-    )
+async def _told(call: Call, verb: Verb) -> Reply:
+    wanted = call.query(PoolQuery)
+    answers = await gateway_workers.tell(call, wanted.worker_name, verb, None, wanted.wait)
+    return ok(WorkerReceipt(message=f"{verb}: {call.outcome}", workers=answers))
 
 
 def _task_id(call: Call) -> str:

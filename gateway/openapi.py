@@ -17,6 +17,7 @@ from gateway.operation import Operation
 from gateway.problems import PROBLEMS, Problem
 from gateway.query import MAX_WAIT
 from gateway.routes import OPERATIONS
+from tasks.command import Verb
 
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -44,6 +45,8 @@ _PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "queue": {"description": "The queue's name", "schema": {"type": "string"}},
     "bulk_id": {"description": "The bulk action's id", "schema": {"type": "string", "format": "uuid"}},
     "schedule": {"description": "The schedule's id or name", "schema": {"type": "string", "maxLength": 80}},
+    "worker": {"description": "A worker's name, or `all`", "schema": {"type": "string"}},
+    "verb": {"description": "What it is to do", "schema": {"type": "string", "enum": list(Verb)}},
     "name": {"description": "The task's name", "schema": {"type": "string"}},
 }
 _ANSWER_HEADERS: Mapping[str, Mapping[str, Any]] = {

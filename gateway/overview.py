@@ -81,10 +81,6 @@ async def read_task(call: Call) -> Reply:
     return ok(task_view(task))
 
 
-async def list_workers(call: Call) -> Reply:
-    return ok(views.WorkerList(workers=[views.worker_view(worker) for worker in await call.control.workers()]))
-
-
 async def stats(call: Call) -> Reply:
     jobs = await call.gateway.tallies.totals()
     workers = await call.control.workers()

@@ -34,7 +34,6 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "schedule-exists": (409, "Another schedule has that name"),
     "job-failed": (409, "The job has no result: it did not succeed"),
     "capability-unsupported": (409, "This executor cannot do that"),
-    "not-implemented-yet": (409, "This release cannot do that yet"),
     "result-expired": (410, "The result was kept for its time and is gone"),
     "payload-too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body must be JSON"),

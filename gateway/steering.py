@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway import audit, bulk, queues
+from gateway import audit, bulk, queues, workers
 from gateway.operation import Operation, get, post
 
 _STORE = ("store-unavailable",)
@@ -55,4 +55,20 @@ AUDIT = (
     ),
 )  # fmt: skip
 
-STEERING: tuple[Operation, ...] = (*QUEUES, *BULK, *AUDIT)
+WORKERS = (
+    get(
+        "/api/v1/workers", workers.list_workers, "listWorkers", "Processes that run jobs", "workers",
+        workers.WorkerList, problems=_STORE,
+    ),
+    get(
+        "/api/v1/workers/commands", workers.list_commands, "listCommands", "What workers were told last", "workers",
+        workers.CommandList, problems=_STORE,
+    ),
+    post(
+        "/api/v1/workers/{worker}/{verb}", workers.command, "commandWorker", "Tell a worker, or all, what to do",
+        "workers", {200: workers.CommandList}, query=workers.CommandQuery,
+        problems=("not-found", "worker-not-found", "unknown-queue", "invalid-parameters", *_STORE),
+    ),
+)  # fmt: skip
+
+STEERING: tuple[Operation, ...] = (*QUEUES, *WORKERS, *BULK, *AUDIT)

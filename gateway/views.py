@@ -12,7 +12,6 @@ from msgspec import Meta, Raw, Struct
 from executors.base import Health
 from tasks.job import Event, Job, LogLine, Mode, State
 from tasks.moment import moment, moment_or_none
-from tasks.worker import Worker
 
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -131,32 +130,6 @@ class LogPage(Struct, frozen=True, kw_only=True):
     next_after: int
 
 
-class WorkerView(Struct, frozen=True, kw_only=True):
-    """A process that runs jobs and showed life lately."""
-
-    owner: str
-    name: str
-    host: str
-    pid: int
-    mode: str
-    pool: str
-    slots: int
-    busy: int
-    queues: Sequence[str]
-    tasks: Sequence[str]
-    version: str
-    broker: str
-    draining: bool
-    started_at: Moment
-    seen_at: Moment
-    heard: Annotated[int, Meta(description="How many rings at the broker reached it")]
-    deaf: Annotated[bool, Meta(description="It shows life, but does not answer what is rung at the broker for it")]
-
-
-class WorkerList(Struct, frozen=True, kw_only=True):
-    workers: Sequence[WorkerView]
-
-
 def public(health: Health) -> str:
     """What anybody may read of it: after a colon come a driver's words, which name hosts."""
     return health.detail.partition(":")[0]
@@ -225,9 +198,3 @@ def attempt_view(event: Event) -> AttemptView:
 
 def line_view(line: LogLine) -> LineView:
     return LineView(seq=line.seq, at=moment(line.at), attempt=line.attempt, level=line.level, message=line.message)
-
-
-def worker_view(worker: Worker) -> WorkerView:
-    fields = msgspec.structs.asdict(worker)
-    del fields["clock_at"]  # the doctor looks at it
-    return WorkerView(**fields | {"started_at": moment(worker.started_at), "seen_at": moment(worker.seen_at)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -48,7 +47,13 @@ class Admission:
         self._defaults = defaults
         self.timezone = defaults.timezone
         self._usual: dict[str, Limits] = {}
-        self.queues: Collection[str] = {*defaults.queues, *(task.queue for task in registry)}
+        self.queues: set[str] = set()
+        self.renew()
+
+    def renew(self) -> None:
+        """Take note of tasks that have changed. A queue that was known stays so: jobs may wait in it."""
+        self._usual.clear()
+        self.queues.update(self._defaults.queues, (task.queue for task in self._registry))
 
     def knows(self, task: str) -> bool:
         """Whether a task of that name is registered."""

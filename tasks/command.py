@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -35,3 +37,24 @@ class Command(Struct, frozen=True, kw_only=True):
     finished_at: int | None = None
     ok: bool | None = None
     outcome: str | None = None
+
+
+def to_command(row: Sequence[Any]) -> Command:
+    """A row whose columns are the fields, in order."""
+    values = dict(zip(Command.__struct_fields__, row, strict=True))
+    done = None if values["ok"] is None else bool(values["ok"])
+    return Command(**{**values, "verb": Verb(values["verb"]), "ok": done})
+
+
+class Outcome(NamedTuple):
+    """Whether a worker did what it was told, and its own words."""
+
+    ok: bool
+    words: str
+
+
+class Told(NamedTuple):
+    """What a carrier hears when it shows life: whether it has been called deaf, and what it alone is to do."""
+
+    deaf: bool
+    commands: Sequence[Command]

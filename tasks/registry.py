@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,10 @@ class Registry:
 
     def __contains__(self, name: object) -> bool:
         return name in self._tasks
+
+    def replace(self, other: Registry) -> None:
+        """Know the tasks of `other`, and no others."""
+        self._tasks = other._tasks
 
     def add(self, task: Task[..., Any]) -> None:
         known = self._tasks.setdefault(task.name, task)
@@ -70,6 +75,28 @@ def load(modules: Iterable[str]) -> Registry:
         for task in _tasks_of(_import(name)):
             registry.add(task)
     return registry
+
+
+def load_anew(modules: Sequence[str]) -> Registry:
+    """`load`, from the modules' files as they are now; what lies under a module is read again as well.
+
+    When one of them cannot be imported, all are as they were.
+    """
+    old = {name: module for name, module in sys.modules.items() if _lies_under(name, modules)}
+    for name in old:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    try:
+        return load(modules)
+    except ConfigurationError:
+        for name in [name for name in sys.modules if _lies_under(name, modules)]:
+            del sys.modules[name]
+        sys.modules.update(old)
+        raise
+
+
+def _lies_under(name: str, modules: Sequence[str]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
 def _import(name: str) -> ModuleType:

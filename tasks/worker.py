@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
+
+#: A carrier that has not shown life for so many milliseconds counts as lost.
+WORKER_TTL = 10_000
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -12,6 +17,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     (`celery@host`); times are milliseconds since the epoch on the store's clock, but for `clock_at`: its own clock's,
     when it was `seen_at`; 0 where it is not known. `broker` is where it listens, without credentials, "" for nowhere.
     `heard` counts the rings that reached the process; `deaf`: it showed life, but did not answer one that was for it.
+    `memory` is resident bytes.
     """
 
     owner: str
@@ -27,8 +33,31 @@ class Worker(Struct, frozen=True, kw_only=True):
     version: str
     draining: bool
     broker: str = ""
+    memory: int = 0
+    versions: dict[str, str] = {}
     clock_at: int = 0
     started_at: int = 0
     seen_at: int = 0
     heard: int = 0
     deaf: bool = False
+
+
+class WorkerState(StrEnum):
+    """How a process stands. DOWN: it lives, and was told to run nothing."""
+
+    UP = "up"
+    DRAINING = "draining"
+    DOWN = "down"
+    DEAF = "deaf"
+    LOST = "lost"
+
+
+def worker_state(worker: Worker, now: int) -> WorkerState:
+    """As of `now`, on the store's clock."""
+    if worker.seen_at < now - WORKER_TTL:
+        return WorkerState.LOST
+    if worker.draining and worker.slots == 0:
+        return WorkerState.DOWN
+    if worker.draining:
+        return WorkerState.DRAINING
+    return WorkerState.DEAF if worker.deaf else WorkerState.UP

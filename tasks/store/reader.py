@@ -19,10 +19,7 @@ from tasks.store.backend import Backend, Query, Rows
 from tasks.store.guards import CLOCK
 from tasks.store.schema import audit, events, jobs, logs, workers
 from tasks.store.writer import to_job
-from tasks.worker import Worker
-
-#: A carrier that has not shown life for so many milliseconds is not listed any more.
-WORKER_TTL = 10_000
+from tasks.worker import WORKER_TTL, Worker
 
 _EVENT = [events.c[name] if name in events.c else jobs.c.id.label(name) for name in Event.__struct_fields__]
 _LOG = [logs.c[name] for name in LogLine.__struct_fields__]
@@ -123,6 +120,10 @@ class Reader:
         )
         return [to_worker(row) for row in await self._fetch(query)]
 
+    async def registry(self) -> Sequence[Worker]:
+        """All that are remembered, by name: those that end in order are struck off, the others are lost for an hour."""
+        return [to_worker(row) for row in await self._fetch(select(workers).order_by(workers.c.name, workers.c.owner))]
+
     async def pauses(self) -> dict[str, Pause]:
         """The queues that are not served now."""
         rows = await self._look_up(queues.PAUSES)
@@ -204,4 +205,5 @@ def _event(row: Row[Any]) -> Event:
 def to_worker(row: Row[Any]) -> Worker:
     values = dict(row._mapping)
     lists = {name: tuple(json.loads(values[name])) for name in ("queues", "tasks")}
-    return Worker(**{**values, **lists, "draining": bool(values["draining"]), "deaf": bool(values["deaf"])})
+    flags = {name: bool(values[name]) for name in ("draining", "deaf")}
+    return Worker(**{**values, **lists, **flags, "versions": json.loads(values["versions"])})

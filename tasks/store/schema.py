@@ -153,6 +153,8 @@ workers = Table(
     # Where it listens for rings, and its host's clock when it showed life: what drifts apart is found by these.
     Column("broker", Text, nullable=False, server_default=""),
     Column("clock_at", BigInteger, nullable=False, server_default="0"),
+    Column("memory", BigInteger, nullable=False, server_default="0"),
+    Column("versions", Text, nullable=False, server_default="{}"),
     Column("draining", SmallInteger, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),

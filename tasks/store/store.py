@@ -15,10 +15,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from tasks.admission import new_id
+from tasks.command import Told, to_command
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
-from tasks.store import rings, statements, upkeep, workers
+from tasks.store import commands, rings, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
 from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
@@ -27,6 +28,8 @@ from tasks.worker import Worker
 
 #: The revision this release works with; a test holds it against Alembic's scripts.
 HEAD = "0001"
+#: Milliseconds after which a worker does not do any more what it was told.
+COMMAND_AGE = 60_000
 #: Milliseconds that a running job has to stop, if the caller names none.
 CANCEL_GRACE = 10_000
 
@@ -167,9 +170,9 @@ class JobStore(Reader):
         if program:
             await self.writer.run(*program)
 
-    async def beat(self, worker: Worker) -> bool:
-        """Put a carrier into the registry, or show that it lives; whether it has been called deaf."""
-        lists = {"queues": json.dumps(worker.queues), "tasks": json.dumps(worker.tasks)}
+    async def beat(self, worker: Worker) -> Told:
+        """Put a carrier into the registry, or show that it lives; what there is to say to it."""
+        lists = {name: json.dumps(getattr(worker, name)) for name in ("queues", "tasks", "versions")}
         own = (
             "owner",
             "name",
@@ -183,10 +186,16 @@ class JobStore(Reader):
             "broker",
             "clock_at",
             "heard",
+            "memory",
         )
         values = {name: getattr(worker, name) for name in own}
-        rows = await self.writer.run(Query(workers.BEAT, {**values, **lists, "draining": int(worker.draining)}))
-        return bool(rows[0][0])
+        addressee = {"owner": worker.owner, "name": worker.name, "age": COMMAND_AGE}
+        deaf, told = await self.writer.run(
+            Query(workers.BEAT, {**values, **lists, "draining": int(worker.draining)}),
+            Query(commands.TAKE, addressee),
+            answer=lambda results: results,
+        )
+        return Told(bool(deaf[0][0]), [to_command(row) for row in told])
 
     async def call_deaf(self, name: str) -> None:
         """Tell all processes of this worker that it does not hear."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 #: Returns whether the worker has been called deaf; one that has heard something since is not deaf any more.
 BEAT = """
 INSERT INTO workers (owner, name, host, pid, mode, pool, slots, busy, queues, tasks, version, broker, clock_at,
-    draining, heard, started_at, seen_at)
+    memory, versions, draining, heard, started_at, seen_at)
 VALUES (:owner, :name, :host, :pid, :mode, :pool, :slots, :busy, :queues, :tasks, :version, :broker, :clock_at,
-    :draining, :heard, {now}, {now})
+    :memory, :versions, :draining, :heard, {now}, {now})
 ON CONFLICT (owner) DO UPDATE SET slots = excluded.slots, busy = excluded.busy, queues = excluded.queues,
-    clock_at = excluded.clock_at, draining = excluded.draining, seen_at = excluded.seen_at, heard = excluded.heard,
+    tasks = excluded.tasks, memory = excluded.memory, clock_at = excluded.clock_at, draining = excluded.draining,
+    seen_at = excluded.seen_at, heard = excluded.heard,
     deaf = CASE WHEN excluded.heard > workers.heard THEN 0 ELSE workers.deaf END
 RETURNING deaf"""
 DEAF = "UPDATE workers SET deaf = 1 WHERE name = :name AND deaf = 0 RETURNING owner"

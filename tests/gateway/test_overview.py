@@ -190,10 +190,33 @@ async def test_the_assistant_sees_a_worker_once_however_many_processes_it_has(
 
 
 @pytest.mark.parametrize("path", ["pool/restart?worker_name=celery@host", "shutdown"])
-async def test_what_comes_later_says_so(client: httpx2.AsyncClient, path: str) -> None:
-    answer = await client.post(f"/api/v1/tasks/workers/{path}")
-    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/not-implemented-yet")
-    assert "release" in answer.json()["detail"]
+async def test_a_worker_that_does_not_answer_is_said_not_to(client: httpx2.AsyncClient, hand: Hand, path: str) -> None:
+    nobody = await client.post(f"/api/v1/tasks/workers/{path}")
+    assert (nobody.status_code, nobody.json()["type"]) == (404, "/problems/worker-not-found")
+    await hand.store.beat(WORKER)
+    joiner = "&" if "?" in path else "?"
+    answer = (await client.post(f"/api/v1/tasks/workers/{path}{joiner}wait=0.2")).json()
+    assert answer["message"].endswith(": 1 not answered yet")
+    (told,) = answer["workers"]
+    assert (told["worker"], told["state"], told["outcome"]) == ("celery@host", "not answered yet", None)
+    # Taken by one of its processes, and by one only; of a process that is gone the registry tells the end.
+    (command,) = (await hand.store.beat(WORKER)).commands
+    assert (command.id, (await hand.store.beat(WORKER)).commands) == (told["id"], [])
+    assert (await get(client, "/api/v1/workers/commands"))["commands"][0]["state"] == "under way"
+    await hand.store.gone(WORKER.owner)
+    ended = (await get(client, "/api/v1/workers/commands"))["commands"][0]
+    assert ended["state"] == ("done" if command.verb == "shutdown" else "under way")
+
+
+async def test_a_worker_without_a_sign_of_life_is_lost(client: httpx2.AsyncClient, hand: Hand) -> None:
+    await hand.store.beat(WORKER)
+    assert (await get(client, "/api/v1/workers"))["workers"][0]["state"] == "up"
+    await hand.store.run("UPDATE workers SET seen_at = seen_at - 11000")
+    found = await get(client, "/api/v1/workers")
+    assert (found["workers"], found["lost"][0]["state"]) == ([], "lost")
+    await hand.store.beat(WORKER)
+    await hand.store.call_deaf("celery@host")
+    assert (await get(client, "/api/v1/workers"))["workers"][0]["state"] == "deaf"
 
 
 async def test_head_is_get_without_a_body_to_routing(client: httpx2.AsyncClient) -> None:

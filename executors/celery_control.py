@@ -1,0 +1,81 @@
+"""A Celery worker's own remote control, used from inside it: what can only be done in its parent is asked for by wire.
+
+Called from a thread of one of the worker's processes; each answer is the parent's own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from celery import Celery
+from celery.worker.control import Panel
+
+from executors.word import Word
+from tasks.command import Command, Outcome, Verb
+
+#: Seconds until a parent that does not answer counts as deaf.
+PATIENCE = 5.0
+SHRINK = "jobgate_shrink"
+
+
+@Panel.register(name=SHRINK, type="control", visible=False)  # type: ignore[untyped-decorator]  # Celery ships no types
+def shrink(state: Any, n: int, spare: int) -> dict[str, str]:
+    """Celery's pool_shrink ends the first idle processes; the one that passed the wish on must live to see it done."""
+    pool = state.consumer.pool._pool
+    pool._pool.sort(key=lambda process: bool(process.pid == spare))
+    state.consumer.pool.shrink(n)
+    state.consumer._update_prefetch_count(-n)
+    return {"ok": "pool will shrink"}
+
+
+class ParentControl:
+    """The commands of one worker. `parent` is the pid that listens to the broker."""
+
+    def __init__(self, app: Celery, word: Word, parent: int, pool: str) -> None:
+        self._app = app
+        self._word = word
+        self._parent = parent
+        self._pool = pool
+        self.name = ""
+
+    def obey(self, command: Command) -> Outcome | None:
+        """None where only the registry can show what came of it: when this process is among those that end."""
+        verb, argument = command.verb, command.argument or ""
+        if verb in (Verb.RESTART, Verb.SHUTDOWN):
+            self._word.anew = verb is Verb.RESTART
+            os.kill(self._parent, signal.SIGTERM)
+            return None
+        if verb in (Verb.GROW, Verb.SHRINK):
+            return self._resize(verb, int(argument))
+        return self._listen(verb, argument)
+
+    def _resize(self, verb: Verb, number: int) -> Outcome:
+        if self._pool != "prefork":
+            return Outcome(False, f"a pool of {self._pool} keeps its size: restart it with another CELERY_CONCURRENCY")
+        if verb is Verb.GROW:
+            return self._ask("pool_grow", n=number)
+        return self._ask(SHRINK, n=number, spare=os.getpid())
+
+    def _listen(self, verb: Verb, queue: str) -> Outcome:
+        if verb is Verb.LEAVE and queue not in self._word.queues:
+            return Outcome(False, f"does not serve it; serves {', '.join(self._word.queues)}")
+        answer = self._ask("add_consumer" if verb is Verb.CONSUME else "cancel_consumer", queue=queue)
+        if not answer.ok:
+            return answer
+        found = self._app.control.inspect([self.name], timeout=PATIENCE, limit=1).active_queues()
+        if not found:
+            return Outcome(False, f"the worker took it ({answer.words}), but does not say which queues it serves")
+        self._word.queues = [each["name"] for each in found[self.name]]
+        done = (queue in self._word.queues) is (verb is Verb.CONSUME)
+        return Outcome(done, f"serves {', '.join(self._word.queues) or 'no queue'}")
+
+    def _ask(self, name: str, **arguments: Any) -> Outcome:
+        answers = self._app.control.broadcast(
+            name, arguments=arguments, destination=[self.name], reply=True, timeout=PATIENCE, limit=1
+        )
+        if not answers:
+            return Outcome(False, f"the worker's parent did not answer within {PATIENCE:g} s: is the broker away?")
+        answer: dict[str, str] = answers[0][self.name]
+        return Outcome("ok" in answer, answer.get("ok") or answer.get("error", ""))

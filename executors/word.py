@@ -1,0 +1,68 @@
+"""What a worker's parent and its children tell each other, in memory that they share; made before any fork."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+from collections.abc import Sequence
+
+#: When to give back what runs (a double, `time.time`), how many children were lost, whether to start anew (integers).
+#: The queues follow, as JSON.
+_FIELDS = {"drain_at": "d", "losses": "q", "anew": "q"}
+_QUEUES = 8 * len(_FIELDS)
+_SIZE = 64 * 1024
+
+
+class Word:
+    """One writer a field at a time; readers may be any process."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        self._memory = mmap.mmap(-1, _SIZE)
+        self.queues = queues
+
+    @property
+    def drain_at(self) -> float:
+        """0 while nobody shuts down."""
+        return float(self._get("drain_at"))
+
+    @drain_at.setter
+    def drain_at(self, moment: float) -> None:
+        self._set("drain_at", moment)
+
+    @property
+    def losses(self) -> int:
+        return int(self._get("losses"))
+
+    @losses.setter
+    def losses(self, number: int) -> None:
+        self._set("losses", number)
+
+    @property
+    def anew(self) -> bool:
+        """Whether the worker, when it has ended, begins again."""
+        return bool(self._get("anew"))
+
+    @anew.setter
+    def anew(self, wish: bool) -> None:
+        self._set("anew", int(wish))
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """Which the worker listens to."""
+        length = struct.unpack_from("q", self._memory, _QUEUES)[0]
+        start = _QUEUES + 8
+        found: list[str] = json.loads(self._memory[start : start + length])
+        return found
+
+    @queues.setter
+    def queues(self, names: Sequence[str]) -> None:
+        text = json.dumps(list(names)).encode()
+        self._memory[_QUEUES : _QUEUES + 8 + len(text)] = struct.pack("q", len(text)) + text
+
+    def _get(self, field: str) -> float | int:
+        found: float | int = struct.unpack_from(_FIELDS[field], self._memory, 8 * list(_FIELDS).index(field))[0]
+        return found
+
+    def _set(self, field: str, value: float) -> None:
+        struct.pack_into(_FIELDS[field], self._memory, 8 * list(_FIELDS).index(field), value)
