@@ -16,6 +16,7 @@ from gateway.cli import output
 from gateway.cli.log_file import Growing, tail
 from gateway.cli.own_redis import free_port
 from tests.gateway.cli.conftest import Shell
+from tests.gateway.cli.mapping import commands, of_a_stack
 from tests.support.processes import ROOT, Process, clean_environment, python
 from tests.support.waiting import eventually
 
@@ -94,28 +95,27 @@ def test_a_process_that_does_not_start_says_why(folder: Path) -> None:
     assert "too long for a Unix socket" in Shell({})("stack", "status", "--folder", str(deep), exit=2).stderr
 
 
-def test_celery_mode_brings_its_own_redis(folder: Path) -> None:
+def test_celery_mode_and_every_command_of_the_systems_that_came_here(folder: Path) -> None:
+    """In the page's order: the worker is stopped and started once, the scheduler restarted by each of its names."""
     stack = Stack(folder, USE_CELERY="1")
-    stack("start")
-    assert set(stack.states()) == {"redis", "worker", "scheduler", "web"}
-    assert stack.shell.json("submit", "tests.add", "1", "--wait")["result"] == 11
-    before = stack.states()
-    stack("restart", "beat")
-    after = stack.states()
-    assert after["scheduler"]["pid"] != before["scheduler"]["pid"]
-    assert after["worker"]["pid"] == before["worker"]["pid"]
-    stack("stop", "celery-worker")
-    assert stack.states(exit=1)["worker"]["state"] == "STOPPED"
-    job = stack.shell.out("submit", "tests.add", "2")
-    stack("start", "celery")
-    assert stack.shell.json("wait", job)["result"] == 12
-    assert "Jobgate worker" in stack("logs", "worker", "100")
-    pids = [each["pid"] for each in stack.states().values()]
-    stack("stop")
-    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    pids: dict[str, set[int]] = {}
+    for _, verb, *component in filter(of_a_stack, commands()):
+        if verb == "stop" and not component:
+            assert stack.shell.json("submit", "tests.add", "1", "--wait", "--timeout", "60")["result"] == 11
+        down = ["worker"] if [verb, *component] == ["stop", "worker"] else []
+        stack(verb, *component)
+        if [verb, *component] == ["stop"]:
+            break
+        found = stack.states(exit=1 if down else 0)
+        for name, each in found.items():
+            assert (each["state"] == "RUNNING") is (name not in down), (verb, component, found)
+            pids.setdefault(name, set()).add(each["pid"])
+    lives = {name: len(seen - {0}) for name, seen in pids.items()}
+    assert lives == {"redis": 1, "web": 1, "worker": 2, "scheduler": 3}
+    assert [pid for seen in pids.values() for pid in seen - {0} if psutil.pid_exists(pid)] == []
     log = (folder / "supervisord.log").read_text()
     assert "SIGKILL" not in log
-    assert log.index("stopped: worker") < log.rindex("stopped: redis"), "the broker goes last"
+    assert log.rindex("stopped: worker") < log.index("stopped: redis"), "the broker goes last"
 
 
 def test_the_server_s_file_is_the_one_its_command_writes() -> None:
