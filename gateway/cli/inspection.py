@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import jobs, output, overview, queues
+from gateway.cli import jobs, output, overview, queues, workers
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.options import AsJson, door
 
@@ -15,7 +15,7 @@ from gateway.cli.options import AsJson, door
 WAITING = ["PENDING", "RETRY"]
 _STATES = {"active": ["STARTED"], "scheduled": WAITING, "reserved": WAITING}
 _WHOLE: dict[str, Callable[[typer.Context, bool], None]] = {
-    "stats": overview.workers,
+    "stats": workers.show,
     "registered": lambda context, json_: overview.tasks(context, None, json_),
     "active_queues": queues.show,
 }

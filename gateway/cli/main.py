@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from executors.identity import VERSION
 from executors.settings import CallerSettings
-from gateway.cli import bulk, jobs, output, overview, processes, queues, record, schedules, stack, steer
+from gateway.cli import bulk, jobs, output, overview, processes, queues, record, schedules, stack, steer, workers
 from gateway.cli.exits import command_error
 
 
@@ -62,14 +62,14 @@ JOBS, SHOW, RUN = "Jobs", "What there is", "Processes and settings"
 _PANELS: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     (JOBS, (jobs.submit, jobs.status, jobs.result, jobs.attempts, jobs.wait, jobs.why, jobs.logs, jobs.list_)),
     (JOBS, (steer.cancel, steer.retry, steer.hold, steer.release, bulk.delete, bulk.bulk)),
-    (SHOW, (overview.tasks, overview.workers, overview.stats, overview.audit)),
+    (SHOW, (overview.tasks, overview.stats, overview.audit)),
     (RUN, (processes.serve, processes.scheduler, record.config)),
 )
 for panel, commands in _PANELS:
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 app.command("worker", rich_help_panel=RUN, context_settings=processes.PASS_ON)(processes.worker)
-for group in (queues.app, schedules.app):
+for group in (queues.app, workers.app, schedules.app):
     app.add_typer(group, rich_help_panel=SHOW)
 app.add_typer(record.db, rich_help_panel=RUN)
 app.add_typer(stack.app, rich_help_panel=RUN)

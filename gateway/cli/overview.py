@@ -1,4 +1,4 @@
-"""Commands that show what there is: tasks, workers, figures, the audit trail."""
+"""Commands that show what there is: tasks, figures, the audit trail."""
 
 from __future__ import annotations
 
@@ -26,27 +26,6 @@ def tasks(
     else:
         rows = [(task["name"], task["queue"], _signature(task["arguments"])) for task in answer["tasks"]]
         output.table(("task", "queue", "arguments"), rows)
-
-
-def workers(context: typer.Context, json_: AsJson = False) -> None:
-    """List the processes that run jobs."""
-    answer = door(context).get(address("workers"))
-    if json_:
-        output.as_json(answer)
-        return
-    rows = [
-        (
-            worker["name"],
-            worker["pid"],
-            worker["pool"],
-            f"{worker['busy']}/{worker['slots']}",
-            "draining" if worker["draining"] else "up",
-            output.moment(worker["seen_at"]),
-            worker["queues"],
-        )
-        for worker in answer["workers"]
-    ]
-    output.table(("worker", "pid", "pool", "busy", "state", "seen", "queues"), rows)
 
 
 def stats(context: typer.Context, json_: AsJson = False) -> None:

@@ -92,6 +92,20 @@ def test_purge_and_inspect_by_the_words_of_the_old_stack(shell: Shell, deploymen
     assert shell.json("stack", "inspect", "scheduled") == []
 
 
+def test_workers_are_told_what_to_do_and_say_what_came_of_it(shell: Shell) -> None:
+    name = shell.json("workers")["workers"][0]["name"]
+    assert "done" in shell.out("workers", "grow", name, "-n", "2")
+    assert shell.json("workers")["workers"][0]["slots"] == 6
+    assert shell.json("workers", "shrink", name, "-n", "2")["commands"][0]["state"] == "done"
+    assert "done" in shell.out("workers", "leave", name, "other")
+    assert "other" not in shell.json("workers")["workers"][0]["queues"]
+    assert "does not serve it" in shell.out("workers", "leave", name, "other", exit=1)
+    shell("workers", "consume", name, "other")
+    shell("workers", "shutdown", name, exit=2)
+    shell("workers", "grow", "celery@nowhere", exit=3)
+    assert [each["verb"] for each in shell.json("workers", "commands")["commands"][:2]] == ["consume", "leave"]
+
+
 def test_every_change_is_in_the_trail(shell: Shell) -> None:
     shell("queues", "pause", "other")
     shell("queues", "resume", "other")
