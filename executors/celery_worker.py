@@ -113,7 +113,9 @@ class Worker:
         self._control.name = sender or self._control.name
 
     def _listen_to_canaries(self, sender: str, instance: Any, **_: Any) -> None:
-        """After Celery's own choice of queues, which `-Q` may have narrowed."""
+        """After Celery's own choice of queues, which `-Q` may have narrowed: the registry names those that are left."""
+        chosen = instance.app.amqp.queues.consume_from
+        self._word.queues = [queue for queue in self.queues if queue in chosen]
         name = canary_queue(sender)
         queue = instance.app.amqp.queues.select_add(Queue(name, routing_key=name, expires=CANARY_LIFE))
         queue.exchange = Exchange("")  # Celery put its default there; a binding would outlive the worker
@@ -134,7 +136,7 @@ class Worker:
             sender.hub.on_tick.add(lambda: self._turned(sender))
         name = self._control.name
         print(f"Jobgate worker {name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
-              f"{len(self._registry)} tasks, queues {', '.join(self.queues)}", flush=True)  # fmt: skip
+              f"{len(self._registry)} tasks, queues {', '.join(self._word.queues)}", flush=True)  # fmt: skip
 
     def _watch_children(self, sender: Any) -> None:
         # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from executors.identity import host
 from gateway.cli import output
 from gateway.cli.log_file import Growing, tail
 from gateway.cli.own_redis import free_port
@@ -123,7 +124,8 @@ def test_the_server_s_file_is_the_one_its_command_writes() -> None:
 
 
 def test_the_server_s_file_runs(folder: Path, redis_url: str) -> None:
-    """Its programs, in a supervisord of our own; the paths of a server are those of this checkout."""
+    """Its programs, in a supervisord of our own; the paths of a server are those of this checkout, the worker's options
+    those of citation scanning."""
     (folder / "opt/.venv/bin").mkdir(parents=True)
     jobgate = folder / "opt/.venv/bin/jobgate"
     jobgate.write_text(f'#!/bin/sh\nexport PYTHONPATH="{ROOT}"\nexec {python()[0]} -m gateway.cli "$@"\n')
@@ -132,6 +134,7 @@ def test_the_server_s_file_runs(folder: Path, redis_url: str) -> None:
         **Stack(folder).shell.environment,
         "USE_CELERY": "1",
         "CELERY_BROKER_URL": redis_url,
+        "CELERY_POOL": "prefork",
     }
     (folder / "environment").write_text("".join(f"{name}='{value}'\n" for name, value in environment.items()))
     text = (ROOT / "deploy/supervisor/jobgate.conf").read_text()
@@ -144,6 +147,7 @@ def test_the_server_s_file_runs(folder: Path, redis_url: str) -> None:
     for there, here in places.items():
         assert there in text
         text = text.replace(there, str(here))
+    text = text.replace("jobgate worker'", "jobgate worker --concurrency=2 --queues=celery --hostname=worker@%%h'")
     main = f"[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={folder}/supervisord.pid\n"
     (folder / "main.conf").write_text(main + text.replace("user=jobgate\n", ""))
     command = python("-m", "supervisor.supervisord", "-c", str(folder / "main.conf"))
@@ -153,6 +157,9 @@ def test_the_server_s_file_runs(folder: Path, redis_url: str) -> None:
         eventually(lambda: "Jobgate serves" in "".join(tail(folder / "web.log", 5)), 60, "the gateway serves")
         assert shell.json("submit", "tests.add", "1", "--wait", "--timeout", "60")["result"] == 11
         assert "Jobgate scheduler" in "".join(tail(folder / "scheduler.log", 5))
+        workers = shell.json("workers")["workers"]
+        assert {(each["name"], *each["queues"]) for each in workers} == {(f"worker@{host()}", "celery")}
+        assert len(workers) == 2
     finally:
         assert supervisord.stop(60) == 0
 
