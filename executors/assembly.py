@@ -18,6 +18,7 @@ from executors.identity import host, make_owner
 from executors.keeper import Claimer
 from executors.pool import Drill
 from executors.runner import Runner
+from executors.schedules import Schedules
 from executors.settings import Settings
 from executors.strangers import Strangers
 from executors.thread_executor import ThreadExecutor
@@ -26,6 +27,7 @@ from executors.upkeep import Upkeep
 from executors.watch import Watch
 from tasks import handle, registry
 from tasks.admission import Admission
+from tasks.declaration import declared
 from tasks.job import Mode
 from tasks.registry import Registry
 from tasks.store.schedule_store import ScheduleStore
@@ -89,6 +91,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
         watch = Watch(store, _WATCH[settings.mode])
         control = Control(store, found, admission, watch, executor, settings.cancel_grace)
         control.order = queue_order(settings, admission)
+        await control.schedules.declare(declared(found))
         upkeep = _upkeep(settings, store, admission)
         handle.bind(handles.LoopClient(control))
         await executor.start()
@@ -109,6 +112,7 @@ async def scheduler(settings: Settings) -> AsyncIterator[None]:
     found = load_tasks(settings)
     async with opened(settings) as store:
         admission = Admission(found, settings.defaults)
+        await Schedules(store, admission).declare(declared(found))
         upkeep = _upkeep(settings, store, admission)
         relay = _relay(settings, store, admission) if settings.use_celery else None
         upkeep.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import msgspec
@@ -12,9 +12,26 @@ from msgspec import Struct
 from executors.identity import make_owner
 from executors.ticker import job_of
 from tasks.admission import Admission
-from tasks.errors import InvalidSchedule, ScheduleExists, ScheduleNotFound, StateConflict
+from tasks.errors import (
+    ConfigurationError,
+    InvalidSchedule,
+    InvalidSubmission,
+    ScheduleExists,
+    ScheduleNotFound,
+    StateConflict,
+)
 from tasks.job import NewJob
-from tasks.schedule import Occurrence, Schedule, Spec, occurrences, read_spec, rule_of, rule_of_text, submission
+from tasks.schedule import (
+    Occurrence,
+    Schedule,
+    Spec,
+    occurrences,
+    read_spec,
+    rule_of,
+    rule_of_text,
+    submission,
+    write_spec,
+)
 from tasks.store.backend import Refused
 from tasks.store.schedule_store import Fire, Past, ScheduleStore
 from tasks.store.store import JobStore
@@ -66,12 +83,42 @@ class Schedules:
             raise ScheduleExists(f"there is a schedule {spec.name!r} already: change that one, or take another name")
         return made
 
+    async def declare(self, specs: Iterable[Spec]) -> None:
+        """Lay what code declares beside what the store has. What an operator changed, paused or deleted stays so.
+
+        Raises ConfigurationError for a declaration that could not fire.
+        """
+        now = await self._store.now()
+        for spec in map(self._placed, specs):
+            try:
+                self._admission.admit(submission(spec))
+            except InvalidSubmission as error:
+                raise ConfigurationError(f"schedule {spec.name!r}, declared in code: {error}") from None
+            await self._declare(spec, now)
+
+    async def _declare(self, spec: Spec, now: int) -> None:
+        text = write_spec(spec)
+        found = rule_of(spec, now).after(now)
+        next_at = None if found is None else found.at
+        old = await self._schedules.declared(spec.name)
+        if old is None:
+            await self._schedules.add(spec, declared=text, origin="code", enabled=True, anchor=now, next_at=next_at)
+        elif old.declared in (text, None):
+            return  # nothing new, or the name is an operator's own
+        elif old.spec == old.declared:
+            same = _same_rule(spec, read_spec(old.spec))
+            await self._schedules.change(old, spec, text, old.anchor if same else now, old.next_at if same else next_at)
+        else:
+            await self._schedules.change(old, read_spec(old.spec), text, old.anchor, old.next_at)
+
     async def change(self, key: str, edit: Callable[[Spec], Spec]) -> Schedule:
         """Let `edit` make a new spec of the present one; it fires by its new rule from now on."""
         for _ in range(TRIES):
             old = await self.read(key)
             before = read_spec(old.spec)
             spec = self._placed(edit(before))
+            if old.declared is not None and spec.name != old.name:
+                raise InvalidSchedule("the schedule is declared in code: its name is changed there", "/name")
             now = await self._store.now()
             anchor = old.anchor if spec.every == before.every else now
             next_at = old.next_at if _same_rule(spec, before) else self._checked(spec, anchor, now)

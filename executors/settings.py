@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from executors.base import Patience
 from tasks.admission import Defaults
+from tasks.clock_change import zone
 from tasks.errors import ConfigurationError
 from tasks.job import Mode
 
@@ -39,6 +40,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
     metrics_public: bool = False
     queues: str = ""
+    timezone: str = "UTC"
     threads: Count = 32
     celery_concurrency: Count = 4
     celery_pool: Literal["prefork", "threads", "solo"] = "prefork"
@@ -66,6 +68,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise _explain(error, given) from None
         _check_broker(settings.broker_url)
+        _check_zone(settings.timezone)
         return settings
 
     @property
@@ -89,6 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             soft_time_limit=self.soft_time_limit,
             time_limit=self.time_limit,
             queues=tuple(queue for group in self.queue_order for queue in group),
+            timezone=self.timezone,
         )
 
 
@@ -120,6 +124,7 @@ VARIABLES = {
     "allowed_hosts": "JOBGATE_ALLOWED_HOSTS",
     "metrics_public": "JOBGATE_METRICS_PUBLIC",
     "queues": "JOBGATE_QUEUES",
+    "timezone": "CELERY_TIMEZONE",
     "threads": "JOBGATE_THREADS",
     "celery_concurrency": "CELERY_CONCURRENCY",
     "celery_pool": "CELERY_POOL",
@@ -182,6 +187,13 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if variable.startswith("JOBGATE_") and variable not in known:
             ours = ", ".join(sorted(name for name in known if name.startswith("JOBGATE_")))
             raise ConfigurationError(f"{variable} is not a setting; those that are: {ours}")
+
+
+def _check_zone(name: str) -> None:
+    try:
+        zone(name)
+    except ValueError as error:
+        raise ConfigurationError(f"CELERY_TIMEZONE: {error}") from None
 
 
 def _check_broker(url: str) -> None:

@@ -1,6 +1,7 @@
 """What a task author needs."""
 
 from tasks.context import Context, current
+from tasks.declaration import schedule
 from tasks.errors import Cancelled, FatalError, LeaseLost, Retry, SoftTimeLimitExceeded
 from tasks.task import BaseTaskWithRetry, Task, task
 
@@ -14,5 +15,6 @@ __all__ = [
     "SoftTimeLimitExceeded",
     "Task",
     "current",
+    "schedule",
     "task",
 ]

@@ -12,6 +12,7 @@ from tasks.errors import ConfigurationError
 from tasks.handle import Handle, client
 from tasks.job import Submission
 from tasks.retry import RetryPolicy
+from tasks.schedule import Spec
 from tasks.signature import Signature
 
 P = ParamSpec("P")
@@ -76,6 +77,8 @@ class Task(Generic[P, R]):
         self.fallback = fallback
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, skip_first=bind)
+        #: What `@schedule` declared for it.
+        self.schedules: list[Spec] = []
         self._refuse_nonsense()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
