@@ -21,7 +21,9 @@ At = Annotated[str | None, typer.Option(help="One moment: RFC 3339 with an offse
 Zone = Annotated[str | None, typer.Option("--timezone", help="An IANA name; without it the deployment's.")]
 Queue = Annotated[str | None, typer.Option(help="The jobs' queue; without it the task's own.")]
 Priority = Annotated[int | None, typer.Option(help="The jobs' priority, 0 to 9, 9 first.")]
-Overlap = Annotated[str | None, typer.Option(help="While the job before is open: allow_all, skip, queue_one, cancel_running.")]
+Overlap = Annotated[
+    str | None, typer.Option(help="One of allow_all, skip, queue_one, cancel_running: for an open job before it.")
+]
 Fields = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other field; JSON where it is JSON.")
 ]
