@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from executors.loop_thread import LoopThread
 from tasks.errors import LeaseLost
@@ -156,29 +156,41 @@ class PartnerSeat(ThreadSeat):
 
 
 class MainSeat:
-    """The main thread of a process that runs one body at a time; made in that thread."""
+    """The main thread of a process, for one body: what comes too late for it must not hit the next one."""
+
+    _taken: ClassVar[MainSeat | None] = None
+    _main: ClassVar[int] = 0
 
     def __init__(self) -> None:
-        self._main = threading.get_ident()
         self._reason: type[BaseException] | None = None
-        self._busy = False
-        signal.signal(SIGNAL, self._handle)
+
+    @classmethod
+    def listen(cls) -> None:
+        """From now on this is the main thread, where bodies are interrupted."""
+        cls._main = threading.get_ident()
+        signal.signal(SIGNAL, cls._handle)
 
     def run(self, call: Callable[[], Any]) -> Any:
-        self._reason, self._busy = None, True
+        MainSeat._taken = self
         try:
+            if self._reason is not None:
+                raise self._reason
             return call()
         finally:
-            self._busy = False
+            MainSeat._taken = None
 
     def interrupt(self, reason: type[BaseException]) -> None:
         self._reason = reason
         signal.pthread_kill(self._main, SIGNAL)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        reason, self._reason = self._reason, None
-        if self._busy and reason is not None:
-            raise reason
+    @classmethod
+    def _handle(cls, number: int, frame: FrameType | None) -> None:
+        seat = cls._taken
+        # In `run` itself the body has not begun, and will not, or it has ended and its outcome counts.
+        if seat is None or seat._reason is None or (frame is not None and frame.f_code is cls.run.__code__):
+            return
+        reason, seat._reason = seat._reason, None
+        raise reason
 
 
 def _raise_in(thread: int, reason: type[BaseException] | None) -> None:

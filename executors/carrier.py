@@ -72,7 +72,8 @@ class Carrier:
         self._role = role
         self.slots = role.slots
         self.broker = place_of(settings.broker_url)
-        self._main_seat = MainSeat() if role.own_process else None
+        if role.own_process:
+            MainSeat.listen()
         self._runner = Runner(registry, settings.result_max_bytes)
         self._loop = LoopThread("jobgate-record")
         self._bodies: LoopThread | None = None
@@ -174,7 +175,7 @@ class Carrier:
     def _run(self, attempt: Attempt, context: Context) -> Step:
         if self._role.pool == "threads":
             return self._run_beside(attempt, context)
-        seat: Seat = self._main_seat or ThreadSeat()
+        seat: Seat = MainSeat() if self._role.own_process else ThreadSeat()
         self._keeper.begin(Running(attempt, context, seat.interrupt))
         return self._runner.perform(attempt, context, seat.run)
 
@@ -222,7 +223,8 @@ class Carrier:
     async def _settle_and_end(self, running: Running, step: Step) -> None:
         """Write the outcome, then end the body: with its process where it has one, else by an exception."""
         try:
-            await self._settling.settle(step)
+            # Not for ever: a body that ran past its limit must not live on because the store is away.
+            await self._settling.settle(step, self._settings.lease)
             if self._role.own_process:
                 await self._heartbeat.stop()
         finally:
@@ -242,5 +244,6 @@ class Carrier:
             drain_at = self._role.word.drain_at
             self._heartbeat.draining = drain_at > 0
             if 0 < drain_at <= time.time():
+                self._settling.hurry()
                 for running in self._keeper.all():
                     self._give_up(running, interrupt(running.attempt))

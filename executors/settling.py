@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,17 +16,18 @@ from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.settling")
 
-#: Seconds between two tries while the store is away; the lease decides how long trying makes sense.
+#: Seconds between two tries while the store is away.
 PAUSE = 0.25
 
 
 class Settling:
-    """Settles steps; counts those that came too late in `superseded`."""
+    """Settles steps; counts those that came too late in `superseded`. `patience`: seconds, see `hurry`."""
 
     def __init__(self, store: JobStore, reports: Reports, patience: float) -> None:
         self._store = store
         self._reports = reports
         self._patience = patience
+        self._deadline = math.inf
         self._open: set[asyncio.Future[Any]] = set()
         self.superseded = 0
 
@@ -42,16 +44,30 @@ class Settling:
             settled.add_done_callback(lambda done: self._after_first_try(ready, done))
             self._keep(settled)
 
-    async def idle(self) -> None:
-        """Return when everything that was to be settled soon is."""
+    def hurry(self) -> None:
+        """The process is to end: what still waits for the store waits for `patience` seconds more."""
+        self._deadline = min(self._deadline, asyncio.get_running_loop().time() + self._patience)
+
+    async def close(self) -> None:
+        """Return when everything that was to be settled soon is, or is given up. Goes on as before, if it is to."""
+        self.hurry()
         while self._open:
             await asyncio.wait(self._open)
+        self._deadline = math.inf
 
-    async def settle(self, step: Step) -> State | None:
-        """The state after the step, or None if the attempt had lost its job. Tries while the lease may last."""
+    async def settle(self, step: Step, patience: float = math.inf) -> State | None:
+        """The state after the step, or None if the attempt had lost its job, or the store would not take the step.
+
+        While the store is away it tries again, for `patience` seconds: the fence makes a late outcome as safe as one in
+        time, so it is dropped only where the process must end.
+        """
         if self._reports.pending(step.job_id, step.attempt):
             await self._reports.flush()
-        state = await self._persist(step)
+        try:
+            state = await self._persist(step, patience)
+        except JobgateError as error:
+            log.error("job %s: the outcome of attempt %d is given up: %s", step.job_id, step.attempt, error)  # noqa: TRY400  # no trace: it was logged before
+            return None
         if state is None:
             self.superseded += 1
             log.warning("job %s: attempt %d had lost its lease; its outcome is refused", step.job_id, step.attempt)
@@ -67,19 +83,24 @@ class Settling:
         self._open.add(settled)
         settled.add_done_callback(self._open.discard)
 
-    async def _persist(self, step: Step) -> State | None:
+    async def _persist(self, step: Step, patience: float) -> State | None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        while loop.time() < deadline:
+        deadline, waiting, refused = loop.time() + patience, False, False
+        while True:
             try:
                 return await self._store.settle(step)
             except StoreUnavailable as error:
-                log.warning("job %s: its outcome waits for the store: %s", step.job_id, error)
+                if loop.time() >= min(deadline, self._deadline):
+                    raise
+                if not waiting:
+                    log.warning("job %s: its outcome waits for the store: %s", step.job_id, error)
+                waiting = True
                 await asyncio.sleep(PAUSE)
-            except JobgateError as error:  # the database refuses the values themselves: say so on the job
+            except JobgateError as error:  # the database refuses the values themselves: say so on the job, once
+                if refused:
+                    raise
                 log.exception("job %s: the store refuses its outcome", step.job_id)
-                step = _refused(step, error)
-        return None
+                step, refused = _refused(step, error), True
 
 
 def _refused(step: Step, error: JobgateError) -> Step:

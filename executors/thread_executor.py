@@ -141,13 +141,14 @@ class ThreadExecutor:
     async def close(self, grace: float) -> int:
         self.drain()
         await self._poller
-        await self._store.run("SELECT 1")  # behind any claim that is under way: what it brings is given back
+        with contextlib.suppress(StoreUnavailable):
+            await self._store.run("SELECT 1")  # behind any claim that is under way: what it brings is given back
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._keeper.idle(), grace)
         left = self._keeper.all()
         for running in left:
             self._give_up(running, interrupt(running.attempt))
-        await self._settling.idle()
+        await self._settling.close()
         return len(left)
 
     async def stop(self, grace: float) -> None:

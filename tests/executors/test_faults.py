@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,17 +12,20 @@ from pathlib import Path
 import pytest
 
 from executors import identity
+from executors.body import SIGNAL, MainSeat
 from executors.heartbeat import Heartbeat
 from executors.keeper import Claimer, Keeper, Running
 from executors.runner import Runner
+from executors.settling import Settling
 from executors.thread_executor import ThreadExecutor
 from tasks import task
 from tasks.admission import Admission, Defaults
 from tasks.context import Context
-from tasks.errors import LeaseLost, Retry, StoreUnavailable
+from tasks.errors import Cancelled, LeaseLost, Retry, StoreUnavailable
 from tasks.job import Attempt, Filter, Mode, State, Submission
 from tasks.registry import Registry
-from tasks.step import Step
+from tasks.step import Step, succeed
+from tasks.store.backend import Refused
 from tasks.store.store import JobStore, open_store
 from tests.support.waiting import eventually_async
 
@@ -165,3 +169,80 @@ def _unused_pid() -> int:
 def test_a_retry_with_an_impossible_countdown_fails_where_it_is_made(countdown: float) -> None:
     with pytest.raises(ValueError, match="countdown takes seconds"):
         Retry(countdown=countdown)
+
+
+class Doubtful:
+    """A store that refuses, or is away, as often as it is told; then it answers."""
+
+    def __init__(self, *answers: Exception | State) -> None:
+        self.answers = list(answers)
+        self.tries: list[Step] = []
+
+    async def settle(self, step: Step) -> State:
+        self.tries.append(step)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class NoReports:
+    """Nothing was reported."""
+
+    def pending(self, *_: object) -> bool:
+        return False
+
+
+def settling_on(store: Doubtful, patience: float) -> Settling:
+    return Settling(store, NoReports(), patience)  # type: ignore[arg-type]  # the seam
+
+
+def outcome() -> Step:
+    attempt = Attempt("id", "faults.plain", QUEUE, 0, "[[],{}]", 1, 0, 0, 3, 3, None, None, 0, "tests/faults")
+    return succeed(attempt, "1", 0.1)
+
+
+async def test_an_outcome_outlives_an_outage_that_is_longer_than_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executors.settling.PAUSE", 0.001)
+    store = Doubtful(*[StoreUnavailable("away")] * 50, State.SUCCESS)
+    assert await settling_on(store, 0.01).settle(outcome()) is State.SUCCESS
+    assert len(store.tries) == 51
+
+
+async def test_a_process_that_must_end_drops_what_the_store_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executors.settling.PAUSE", 0.001)
+    settling = settling_on(Doubtful(StoreUnavailable("away")), 0.05)
+    waiting = asyncio.ensure_future(settling.settle(outcome()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await settling.close()
+        assert await waiting is None
+    assert settling.superseded == 0, "nobody else ended the job"
+
+
+async def test_an_outcome_that_is_refused_twice_is_not_tried_for_ever() -> None:
+    store = Doubtful(Refused("no such value"))
+    async with asyncio.timeout(10):
+        assert await settling_on(store, 10.0).settle(outcome()) is None
+    assert [step.name for step in store.tries] == ["succeed", "fail"]
+
+
+def test_what_comes_too_late_for_one_body_does_not_hit_the_next() -> None:
+    before = signal.getsignal(SIGNAL)
+    MainSeat.listen()
+    try:
+        early, late = MainSeat(), MainSeat()
+        assert early.run(lambda: 1) == 1
+
+        def body() -> int:
+            early.interrupt(LeaseLost)
+            return sum(1 for _ in range(1_000))  # bytecode in which a signal would be noticed
+
+        assert late.run(body) == 1_000
+        early.interrupt(LeaseLost)  # nobody sits there
+        with pytest.raises(LeaseLost):
+            early.run(lambda: 1)
+        with pytest.raises(Cancelled):
+            late.run(lambda: (late.interrupt(Cancelled), sum(1 for _ in range(1_000))))
+    finally:
+        signal.signal(SIGNAL, before)
