@@ -175,7 +175,10 @@ def source_of(variable: str, environ: Mapping[str, str] = os.environ) -> str:
 
 def _value(name: str, text: str) -> Any:
     if name in _LISTS:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        parts = tuple(part.strip() for part in text.split(",") if part.strip())
+        if not parts:  # a key that got lost on its way must not open the door
+            raise ConfigurationError(f"{VARIABLES[name]}={text!r} names nothing: leave it out, or name something")
+        return parts
     if name in _SWITCHES:
         return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 from starlette.routing import Router, compile_path
@@ -13,16 +13,19 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from executors.control import Control
 from executors.identity import VERSION
 from gateway import audit
-from gateway.auth import Keys, Neighbours
+from gateway.auth import ANYBODY, Caller, Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
 from gateway.openapi import describe, encoded, with_names
 from gateway.operation import Operation
 from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
+from gateway.scopes import scope_of
 from metrics.exposition import Exposition
 from metrics.instruments import Build
 
 logger = logging.getLogger("jobgate.gateway")
+
+Scoped: TypeAlias = tuple[str, Endpoint]
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 _SINGLE = (b"host", b"content-length", b"content-type", b"authorization", b"idempotency-key")
@@ -82,17 +85,19 @@ class Gateway:
     async def _answer(self, call: Call) -> ASGIApp:
         method, path = call.scope["method"], call.path
         _refuse_ambiguity(call)
-        if path not in self._open_paths:
-            call.caller = self._admit(method, call.headers)
+        caller = ANYBODY if path in self._open_paths else self._admit(method, call.headers)
+        call.caller = caller.name
         resource = self._fixed.get(path) or self._match(call, path)
-        return await resource.endpoint(method)(call)
+        scope, endpoint = resource.endpoint(method)
+        caller.need(scope)
+        return await endpoint(call)
 
-    def _admit(self, method: str, headers: dict[bytes, bytes]) -> str:
-        """The caller's name, or Refusal."""
+    def _admit(self, method: str, headers: dict[bytes, bytes]) -> Caller:
+        """Who comes in, or Refusal."""
         if self._keys:
             return self._keys.check(headers)
         self._neighbours.check(method, headers)
-        return ""
+        return ANYBODY
 
     def _match(self, call: Call, path: str) -> Resource:
         for pattern, resource in self._patterns:
@@ -103,12 +108,12 @@ class Gateway:
 
 
 class Resource:
-    """One address: its endpoints by method."""
+    """One address: its endpoints by method, each with the scope that it needs."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+    def __init__(self, endpoints: Mapping[str, Scoped]) -> None:
         self._endpoints = {"HEAD": endpoints["GET"], **endpoints} if "GET" in endpoints else dict(endpoints)
 
-    def endpoint(self, method: str) -> Endpoint:
+    def endpoint(self, method: str) -> Scoped:
         found = self._endpoints.get(method)
         if found is None:
             allowed = ", ".join(sorted(self._endpoints))
@@ -137,8 +142,8 @@ def _refuse_ambiguity(call: Call) -> None:
 
 
 def _resources(operations: Iterable[Operation]) -> dict[str, Resource]:
-    by_path: dict[str, dict[str, Endpoint]] = {}
+    by_path: dict[str, dict[str, Scoped]] = {}
     for operation in operations:
         endpoint = audit.recorded(operation) if operation.audited else operation.endpoint
-        by_path.setdefault(operation.path, {})[operation.method] = endpoint
+        by_path.setdefault(operation.path, {})[operation.method] = scope_of(operation), endpoint
     return {path: Resource(endpoints) for path, endpoints in by_path.items()}

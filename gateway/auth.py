@@ -6,8 +6,10 @@ import hmac
 from collections.abc import Collection, Sequence
 from hashlib import sha256
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from gateway.problems import Refusal
+from gateway.scopes import ADMIN, SCOPES
 from tasks.errors import ConfigurationError
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -16,26 +18,50 @@ _CHALLENGE = [(b"www-authenticate", b'Bearer realm="jobgate"')]
 _WRONG_KEY = [(b"www-authenticate", b'Bearer realm="jobgate", error="invalid_token"')]
 
 
+class Caller(NamedTuple):
+    """A key's name, and what it allows."""
+
+    name: str
+    scopes: frozenset[str]
+
+    def need(self, scope: str) -> None:
+        """Refusal if the key does not allow it."""
+        if scope in self.scopes or ADMIN in self.scopes:
+            return
+        has = " and ".join(sorted(self.scopes))
+        challenge = f'Bearer realm="jobgate", error="insufficient_scope", scope="{scope}"'
+        raise Refusal(
+            "missing-scope",
+            f"this needs a key with the scope {scope} (or {ADMIN}); the key of {self.name} has {has}",
+            [],
+            [(b"www-authenticate", challenge.encode())],
+        )
+
+
+#: Who comes in where there are no keys.
+ANYBODY = Caller("", frozenset({ADMIN}))
+
+
 class Keys:
-    """API keys, kept as digests only. Each is given as `name:key` or `key`."""
+    """API keys, kept as digests only. Each is given as `key`, `name:key` or `name:key:scope+scope`."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._known = [_named_digest(key) for key in keys]
+        self._known = [_known(key) for key in keys]
 
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def check(self, headers: dict[bytes, bytes]) -> str:
-        """The name of the key that the request carries, or Refusal. Two keys of one name are one caller."""
+    def check(self, headers: dict[bytes, bytes]) -> Caller:
+        """Whose key the request carries, or Refusal. Two keys of one name are one caller."""
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             raise Refusal("unauthorized", "send the header Authorization: Bearer <key>", [], _CHALLENGE)
         digest = sha256(token.strip()).digest()
         # Every key is compared, so that the time taken tells nothing about which one came near.
-        names = [name for name, known in self._known if hmac.compare_digest(digest, known)]
-        if not names:
+        callers = [caller for caller, known in self._known if hmac.compare_digest(digest, known)]
+        if not callers:
             raise Refusal("unauthorized", "this API key is not one of JOBGATE_API_KEYS", [], _WRONG_KEY)
-        return names[0]
+        return callers[0]
 
 
 class Neighbours:
@@ -65,14 +91,30 @@ class Neighbours:
             self._known.add(host)
 
 
-def _named_digest(key: str) -> tuple[str, bytes]:
+def _known(key: str) -> tuple[Caller, bytes]:
     name, colon, secret = (part.strip() for part in key.partition(":"))
     if not colon:
         name, secret = "", name
+    secret, scopes = _scopes(name, secret)
     if not secret:
         raise ConfigurationError(f"JOBGATE_API_KEYS takes name:key,… or key,…; the key of {name!r} is empty")
     digest = sha256(secret.encode()).digest()
-    return name or f"key-{digest.hex()[:8]}", digest
+    return Caller(name or f"key-{digest.hex()[:8]}", scopes), digest
+
+
+def _scopes(name: str, secret: str) -> tuple[str, frozenset[str]]:
+    """The key without its scopes, and those; a key may hold colons itself, and without scopes it may do everything."""
+    rest, colon, last = secret.rpartition(":")
+    words = frozenset(last.split("+"))
+    if not colon or not words & frozenset(SCOPES):
+        return secret, frozenset({ADMIN})
+    if not words <= frozenset(SCOPES):
+        takes = ", ".join(SCOPES)
+        # Only the words beside known scopes are shown: anything else may be part of the key.
+        raise ConfigurationError(
+            f"JOBGATE_API_KEYS: the scopes of {name!r} are some of {takes}, joined by +; got {last!r}"
+        )
+    return rest.strip(), words
 
 
 def is_loopback(host: str) -> bool:

@@ -17,12 +17,20 @@ from gateway.operation import Operation
 from gateway.problems import PROBLEMS, Problem
 from gateway.query import MAX_WAIT
 from gateway.routes import OPERATIONS
+from gateway.scopes import scope_of
 from tasks.command import Verb
 
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 #: What any address may answer; `headers-too-large` and garbage are refused before an address is known.
-_EVERYWHERE = ("malformed-request", "unauthorized", "forbidden", "misdirected-request", "internal-error")
+_EVERYWHERE = (
+    "malformed-request",
+    "unauthorized",
+    "forbidden",
+    "missing-scope",
+    "misdirected-request",
+    "internal-error",
+)
 _OPEN = ("/livez", "/readyz")
 
 _HEADERS: Mapping[str, Mapping[str, Any]] = {
@@ -67,7 +75,6 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Jobgate", "version": VERSION, "summary": "Durable background jobs over HTTP"},
         "servers": [{"url": "/"}],
-        "security": [{}, {"key": []}],
         "paths": paths,
         "components": {
             "schemas": {name: _closed(schema) for name, schema in components.items() if not name.endswith("Query")},
@@ -117,8 +124,7 @@ def _operation(operation: Operation, schema_of: Mapping[str, Any], components: M
         if operation.example is not None:
             content["example"] = operation.example
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
-    if operation.path in _OPEN:
-        described["security"] = []
+    described["security"] = [] if operation.path in _OPEN else [{}, {"key": [scope_of(operation)]}]
     return described
 
 

@@ -22,6 +22,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "malformed-json": (400, "The body is not JSON that we take"),
     "unauthorized": (401, "An API key is needed"),
     "forbidden": (403, "This caller may not do that"),
+    "missing-scope": (403, "The API key does not allow that"),
     "not-found": (404, "There is nothing at this address"),
     "job-not-found": (404, "There is no such job"),
     "task-not-found": (404, "There is no such task"),

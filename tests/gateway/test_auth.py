@@ -9,11 +9,13 @@ import httpx2
 import pytest
 
 from executors.control import Control
+from gateway import scopes
 from gateway.auth import Keys, is_loopback
+from gateway.routes import OPERATIONS
 from tasks.errors import ConfigurationError
 from tasks.store.store import JobStore
 from tests.gateway.conftest import opened
-from tests.gateway.support import make_gateway
+from tests.gateway.support import NOBODY, make_gateway
 
 
 @pytest.fixture(params=["sqlite"])
@@ -63,13 +65,55 @@ async def test_another_callers_job_is_not_named_in_a_refusal(control: Control) -
 
 def test_keys_have_names() -> None:
     keys = Keys(("shop:alpha", "beta", ":gamma", "ops:de:lta"))
-    names = [keys.check({b"authorization": f"Bearer {key}".encode()}) for key in ("alpha", "beta", "gamma", "de:lta")]
+    names = [
+        keys.check({b"authorization": f"Bearer {key}".encode()}).name for key in ("alpha", "beta", "gamma", "de:lta")
+    ]
     assert [names[0], names[3]] == ["shop", "ops"]
     assert names[1] != names[2]
     assert all(name.startswith("key-") and len(name) == 12 for name in names[1:3])
 
 
-@pytest.mark.parametrize("key", ["shop:", ":", "shop: ", ""])
+SCOPED = ("watch:w:read", "shop:s:submit+read", "desk:d:control", "ops:o:admin", "all:a", "odd:co:lon:read")
+ALLOWED = {"w": {"read"}, "s": {"submit", "read"}, "d": {"control"}, "co:lon": {"read"}}
+ASKED = {
+    "read": [("GET", "/api/v1/jobs"), ("HEAD", "/api/v1/jobs"), ("GET", "/metrics"), ("GET", f"/api/v1/jobs/{NOBODY}")],
+    "submit": [("POST", "/api/v1/jobs"), ("POST", "/api/v1/jobs:batch")],
+    "control": [("POST", f"/api/v1/jobs/{NOBODY}/cancel"), ("POST", f"/api/v1/tasks/retry/{NOBODY}")],
+    "admin": [("POST", "/api/v1/queues/celery/pause"), ("POST", "/api/v1/bulk"), ("GET", "/api/v1/audit"),
+              ("POST", "/api/v1/schedules"), ("DELETE", "/api/v1/schedules/x")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["w", "s", "d", "o", "a", "co:lon"])
+async def test_a_key_allows_its_scopes_and_a_refusal_names_the_one_that_is_missing(control: Control, key: str) -> None:
+    allowed = ALLOWED.get(key, set(ASKED))
+    async with client_of(control, api_keys=SCOPED) as client:
+        for scope, requests in ASKED.items():
+            for method, url in requests:
+                body = READ if url == "/api/v1/jobs" and method == "POST" else {}
+                answer = await client.request(
+                    method, url, json=None if method in ("GET", "HEAD") else body,
+                    headers={"authorization": f"Bearer {key}"},
+                )  # fmt: skip
+                assert (answer.status_code == 403) == (scope not in allowed), (method, url, answer.text)
+                if answer.status_code == 403:
+                    assert f'scope="{scope}"' in answer.headers["www-authenticate"]
+                if answer.status_code == 403 and method != "HEAD":
+                    assert answer.json()["type"] == "/problems/missing-scope"
+                    assert f"the scope {scope}" in answer.json()["detail"]
+
+
+def test_every_operation_named_for_a_scope_exists() -> None:
+    ids = {operation.id for operation in OPERATIONS}
+    assert ids >= scopes._SUBMITS | scopes._CONTROLS | scopes._SECRETS
+
+
+def test_a_wrong_scope_beside_a_right_one_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="the scopes of 'shop' are some of read, submit, control, admin"):
+        Keys(("shop:s:read+sumbit",))
+
+
+@pytest.mark.parametrize("key", ["shop:", ":", "shop: ", "", "shop::read"])
 def test_an_empty_key_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError, match="JOBGATE_API_KEYS takes name:key"):
         Keys(("ops:beta", key))

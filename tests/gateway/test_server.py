@@ -185,6 +185,8 @@ async def test_it_says_where_it_serves_and_ends_when_told(tmp_path: Path, sig: i
         ({"PORT": "eighty"}, "PORT='eighty' is wrong"),
         ({"JOBGATE_API_KEYZ": "x"}, "JOBGATE_API_KEYZ is not a setting"),
         ({"JOBGATE_API_KEYS": "shop:"}, "JOBGATE_API_KEYS takes name:key"),
+        ({"JOBGATE_API_KEYS": ","}, "JOBGATE_API_KEYS=',' names nothing"),
+        ({"JOBGATE_API_KEYS": "shop:s:read+wirte"}, "the scopes of 'shop' are some of"),
         ({"JOBGATE_METRICS_PUBLIC": "perhaps"}, "JOBGATE_METRICS_PUBLIC='perhaps' is wrong"),
         ({"CELERY_BROKER_URL": "http://u:secret@broker"}, "CELERY_BROKER_URL takes a URL that begins with redis://"),
         ({"CELERY_BROKER_URL": "broker:6379"}, "CELERY_BROKER_URL takes"),
