@@ -46,13 +46,17 @@ RESIZE_PATIENCE = 20.0
 
 
 class Role(NamedTuple):
-    """A process's part in its worker: what the worker's parent has to say, and how it is told what only it can do."""
+    """A process's part in its worker: what the worker's parent has to say, and how it is told what only it can do.
+
+    `take_in` is told, again and again, whether the registry calls the worker deaf.
+    """
 
     name: str
     slots: int
     pool: str
     word: Word
     obey: Callable[[Command], Outcome | None]
+    take_in: Callable[[bool], None]
 
     @property
     def own_process(self) -> bool:
@@ -130,10 +134,9 @@ class Carrier:
         self._end(step)
 
     def hear(self) -> None:
-        """Answer a canary: what it was sent for is this line in the registry."""
-        self._heartbeat.heard += 1
+        """Answer a canary."""
         with contextlib.suppress(JobgateError):
-            self._loop.call(self._heartbeat.beat())
+            self._loop.call(self._heartbeat.hear())
 
     def adopt(self, job_id: str, wish: Submission) -> None:
         """Write down a job that came straight through the broker, then carry it. InvalidSubmission if it cannot run."""
@@ -241,6 +244,7 @@ class Carrier:
                 with contextlib.suppress(JobgateError):
                     await self._upkeep.reap()
                     seen = losses
+            self._role.take_in(self._heartbeat.deaf)
             drain_at = self._role.word.drain_at
             self._heartbeat.draining = drain_at > 0
             if 0 < drain_at <= time.time():

@@ -25,6 +25,7 @@ from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
+from executors.deafness import Remedy
 from executors.identity import host
 from executors.settings import Settings
 from executors.word import Word
@@ -36,8 +37,10 @@ from tasks.store.store import open_store
 
 log = logging.getLogger("jobgate.worker")
 
-#: Seconds between two looks of the parent whether a child has died.
-CHILDREN_LOOK = 0.25
+#: Seconds between two looks of the parent whether a child has died, and whether the worker is deaf.
+LOOK = 0.25
+#: Seconds that a worker may need to end after its jobs did.
+EXIT_GRACE = 5.0
 
 
 class Worker:
@@ -52,6 +55,7 @@ class Worker:
         self.queues = [queue for group in order for queue in group]
         self._word = Word(self.queues)
         self._parent = os.getpid()
+        self._remedy = Remedy(self._start_anew_soon, settings.drain_timeout + EXIT_GRACE)
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
         self.app = make_celery(settings, self.queues)
@@ -80,7 +84,8 @@ class Worker:
         with self._making:
             if self._carrier is None:
                 slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
-                role = Role(self._control.name, slots, self._settings.celery_pool, self._word, self._control.obey)
+                pool, word, control = self._settings.celery_pool, self._word, self._control
+                role = Role(control.name, slots, pool, word, control.obey, self._remedy.take_in)
                 self._carrier = Carrier(self._settings, self._registry, role)
             return self._carrier
 
@@ -131,26 +136,33 @@ class Worker:
     def _ready(self, sender: Any = None, **_: Any) -> None:
         if not self.own_processes:
             self.carrier()
-        elif sender.hub is not None:
-            self._watch_children(sender)
+        if sender.hub is not None:
+            self._watch(sender)
             sender.hub.on_tick.add(lambda: self._turned(sender))
         name = self._control.name
         print(f"Jobgate worker {name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
               f"{len(self._registry)} tasks, queues {', '.join(self._word.queues)}", flush=True)  # fmt: skip
 
-    def _watch_children(self, sender: Any) -> None:
-        # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.
+    def _watch(self, sender: Any) -> None:
         self._watched_at = time.monotonic()
-        sender.hub.call_repeatedly(CHILDREN_LOOK, self._see_children, sender.pool)
+        sender.hub.call_repeatedly(LOOK, self._see, sender.pool)
 
-    def _see_children(self, pool: Any) -> None:
+    def _see(self, pool: Any) -> None:
         self._watched_at = time.monotonic()
-        pool.maintain_pool()
+        if self.own_processes:
+            # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.
+            pool.maintain_pool()
+        self._remedy.connect_anew()
 
     def _turned(self, sender: Any) -> None:
         """A lost connection to the broker costs the parent's loop all its timers: it gets a new one."""
-        if time.monotonic() - self._watched_at > 10 * CHILDREN_LOOK:
-            self._watch_children(sender)
+        if time.monotonic() - self._watched_at > 10 * LOOK:
+            self._watch(sender)
+
+    def _start_anew_soon(self) -> None:
+        """In any process: let the parent drain, and then begin again."""
+        self._word.anew = True
+        self._shutting_down()
 
     def start_anew(self) -> None:
         """At the very end of the parent: become a new worker, of the same pid and command line, with today's code."""

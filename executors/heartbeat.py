@@ -84,6 +84,13 @@ class Heartbeat:
             with contextlib.suppress(JobgateError):
                 await self._store.gone(self._claimer.owner)
 
+    async def hear(self) -> None:
+        """Answer a canary: what it was sent for is the line in the registry."""
+        self.heard += 1
+        if self.deaf:
+            await self._store.call_deaf(self._name, deaf=False)
+        await self.beat()
+
     async def beat(self) -> None:
         carrier = self._carrier
         told = await self._store.beat(

@@ -197,9 +197,9 @@ class JobStore(Reader):
         )
         return Told(bool(deaf[0][0]), [to_command(row) for row in told])
 
-    async def call_deaf(self, name: str) -> None:
-        """Tell all processes of this worker that it does not hear."""
-        await self.writer.run(Query(workers.DEAF, {"name": name}))
+    async def call_deaf(self, name: str, deaf: bool) -> None:
+        """Tell all processes of this worker that it does not hear, or that it does."""
+        await self.writer.run(Query(workers.DEAF if deaf else workers.HEARS, {"name": name}))
 
     async def gone(self, owner: str) -> None:
         """Take a carrier out of the registry."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Returns whether the worker has been called deaf; one that has heard something since is not deaf any more.
+#: Returns whether the worker has been called deaf.
 BEAT = """
 INSERT INTO workers (owner, name, host, pid, mode, pool, slots, busy, queues, tasks, version, broker, clock_at,
     memory, versions, draining, heard, started_at, seen_at)
@@ -10,9 +10,9 @@ VALUES (:owner, :name, :host, :pid, :mode, :pool, :slots, :busy, :queues, :tasks
     :memory, :versions, :draining, :heard, {now}, {now})
 ON CONFLICT (owner) DO UPDATE SET slots = excluded.slots, busy = excluded.busy, queues = excluded.queues,
     tasks = excluded.tasks, memory = excluded.memory, clock_at = excluded.clock_at, draining = excluded.draining,
-    seen_at = excluded.seen_at, heard = excluded.heard,
-    deaf = CASE WHEN excluded.heard > workers.heard THEN 0 ELSE workers.deaf END
+    seen_at = excluded.seen_at, heard = excluded.heard
 RETURNING deaf"""
-DEAF = "UPDATE workers SET deaf = 1 WHERE name = :name AND deaf = 0 RETURNING owner"
+DEAF = "UPDATE workers SET deaf = 1 WHERE name = :name AND deaf = 0"
+HEARS = "UPDATE workers SET deaf = 0 WHERE name = :name AND deaf = 1"
 GONE = "DELETE FROM workers WHERE owner = :owner"
 FORGET_WORKERS = "DELETE FROM workers WHERE seen_at < {now} - :age"
