@@ -36,6 +36,7 @@ class Proxy:
         self.reset()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     def _abort(self) -> None:
         for writer in list(self._writers):

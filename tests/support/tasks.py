@@ -90,6 +90,11 @@ def switched(self: Context, path: str, number: int, seconds: float) -> int:
     return number
 
 
+@task(name="tests.celery_only", fallback=False, **NO_RETRY)
+def celery_only() -> None:
+    """Not for threads that stand in for Celery."""
+
+
 @task(name="tests.pids", max_losses=3, **NO_RETRY)
 def pids(path: str, until: str) -> int:
     """Notes its process, and holds on until a file is there."""
