@@ -28,9 +28,11 @@ IDLE_PAUSE = 0.2
 #: Seconds between two readings of the worker registry, and between two looks at the broker.
 WORKERS_PAUSE = 0.25
 BROKER_PAUSE = 0.5
-#: A worker that heard nothing for so many seconds is sent a canary, and sooner while there is doubt about Celery.
+#: A worker that heard nothing for so many seconds is sent a canary. While others stand in for Celery it is sent sooner,
+#: and not waited for so long: a verdict too early costs the worker a new connection, and nobody a job.
 CANARY_PAUSE = 3.0
 EAGER_CANARY_PAUSE = 0.5
+EAGER_PATIENCE = 2.5
 #: Seconds between two looks for jobs whose limit is free again.
 LIMITED_PAUSE = 0.1
 #: A ring unanswered for so many seconds while a slot is idle has been lost.
@@ -57,7 +59,7 @@ class CeleryExecutor:
     ) -> None:
         self._store = store
         self._patience = patience
-        self._ears = Ears(patience.life, patience.canary, time.monotonic())
+        self._ears = Ears(patience.life, time.monotonic())
         self._deaf: set[str] = set()
         self._carrying = True
         self._limited_pause = LIMITED_PAUSE
@@ -220,7 +222,8 @@ class CeleryExecutor:
 
     async def _call_deaf(self, now: float) -> None:
         """Say who is deaf: the worker itself reads it in the registry, and does something about it."""
-        deaf = self._ears.deaf(now)
+        patience = self._patience.canary
+        deaf = self._ears.deaf(patience if self._carrying else min(patience, EAGER_PATIENCE), now)
         for name in sorted(deaf - self._deaf):
             log.warning("worker %s lives, but does not consume: it gets no more rings until it answers", name)
             await self._store.call_deaf(name, deaf=True)
@@ -245,9 +248,10 @@ class CeleryExecutor:
 
     async def _ring_again(self, rung: dict[str, int], now: float) -> None:
         """Rings that failed, and old ones of a queue that an idle slot serves, count as lost."""
-        if rung and self._again:
+        if self._again:
             self._again = False
-            await self._store.run(rings.RERING, rows=[[queue] for queue in rung], age=0)
+            if rung:
+                await self._store.run(rings.RERING, rows=[[queue] for queue in rung], age=0)
         elif rung and now - self._lost_at >= LOST_PAUSE:
             self._lost_at = now
             idle = {name for worker in self._workers if worker.busy < worker.slots for name in worker.queues}

@@ -32,12 +32,11 @@ class _Ear:
 
 
 class Ears:
-    """`silence`: seconds without a sign of life after which a worker is gone; `patience`: seconds that it may leave its
-    canary unanswered. `answers` counts the readings in which one had heard something new."""
+    """`silence`: seconds without a sign of life after which a worker is gone. `answers` counts the readings in which
+    one had heard something new."""
 
-    def __init__(self, silence: float, patience: float, now: float) -> None:
+    def __init__(self, silence: float, now: float) -> None:
         self._silence = silence
-        self._patience = patience
         self._began = self._read_at = now
         self._seen: dict[str, tuple[int, float]] = {}
         self._ears: dict[str, _Ear] = {}
@@ -70,12 +69,12 @@ class Ears:
                 due.append(name)
         return due
 
-    def deaf(self, now: float) -> set[str]:
-        """The workers that live, and leave more than one canary unanswered."""
+    def deaf(self, patience: float, now: float) -> set[str]:
+        """The workers that live, and have left more than one canary unanswered for `patience` seconds."""
         return {
             name
             for name, ear in self._ears.items()
-            if ear.called_at is not None and ear.calls > 1 and now - ear.called_at >= self._patience
+            if ear.called_at is not None and ear.calls > 1 and now - ear.called_at >= patience
         }
 
     def settling(self, now: float) -> bool:

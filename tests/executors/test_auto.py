@@ -18,6 +18,7 @@ import redis
 
 from executors.base import Patience
 from executors.celery_executor import CeleryExecutor
+from executors.strangers import Strangers
 from tasks.admission import Admission, Defaults
 from tasks.job import Mode, Submission
 from tasks.registry import Registry
@@ -186,11 +187,10 @@ async def test_a_flushed_broker_is_rung_again_without_an_idle_slot(tmp_path: Pat
             busy=1, queues=("celery",), tasks=("tests.add",), version="1", draining=False,
         )
     )  # fmt: skip
-    relay = CeleryExecutor(store, redis_url, [["celery"]], False, Patience(life=60))
+    relay = CeleryExecutor(store, redis_url, [["celery"]], Patience(life=60), Strangers())
     await relay.start()
     await store.accept(Admission(Registry([add]), Defaults()).admit(Submission(task="tests.add", args=[1])))
     with redis.Redis.from_url(redis_url) as broker:
-
         epochs: set[bytes] = set()
 
         async def rung() -> bool:

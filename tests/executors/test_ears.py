@@ -21,7 +21,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.ears = Ears(SILENCE, PATIENCE, self.now)
+        self.ears = Ears(SILENCE, self.now)
         self.up = {"a", "b"}
         self.hears = {"a", "b"}
         self.busy: set[str] = set()
@@ -46,6 +46,10 @@ class Registry:
         )  # fmt: skip
 
     @property
+    def deaf(self) -> set[str]:
+        return self.ears.deaf(PATIENCE, self.now)
+
+    @property
     def live(self) -> set[str]:
         return {worker.name for worker in self.ears.live}
 
@@ -57,7 +61,7 @@ def registry() -> Registry:
 
 def test_who_hears_is_called_now_and_then_and_never_deaf(registry: Registry) -> None:
     registry.pass_time(60)
-    assert registry.ears.deaf(registry.now) == set()
+    assert registry.deaf == set()
     assert 10 <= registry.called.count("a") <= 20
     assert 20 <= registry.ears.answers <= len(registry.called)
     assert registry.live == {"a", "b"}
@@ -68,12 +72,12 @@ def test_who_lives_but_answers_nothing_is_deaf_and_hears_again(registry: Registr
     while "b" not in registry.called:
         registry.pass_time(STEP)
     registry.pass_time(PATIENCE - STEP)
-    assert registry.ears.deaf(registry.now) == set(), "not before its time"
+    assert registry.deaf == set(), "not before its time"
     registry.pass_time(2 * STEP)
-    assert registry.ears.deaf(registry.now) == {"b"}
+    assert registry.deaf == {"b"}
     registry.hears = {"a", "b"}
     registry.pass_time(REPEAT + 2 * STEP)
-    assert registry.ears.deaf(registry.now) == set()
+    assert registry.deaf == set()
 
 
 def test_one_lost_canary_is_no_verdict(registry: Registry) -> None:
@@ -81,14 +85,14 @@ def test_one_lost_canary_is_no_verdict(registry: Registry) -> None:
     registry.pass_time(QUIET + STEP)
     registry.hears = {"a", "b"}
     registry.pass_time(PATIENCE + 1)
-    assert registry.ears.deaf(registry.now) == set()
+    assert registry.deaf == set()
 
 
 def test_who_has_no_idle_slot_is_not_asked(registry: Registry) -> None:
     registry.busy, registry.hears = {"b"}, {"a"}
     registry.pass_time(60)
     assert "b" not in registry.called
-    assert registry.ears.deaf(registry.now) == set()
+    assert registry.deaf == set()
 
 
 def test_who_shows_no_life_is_gone_and_not_deaf(registry: Registry) -> None:
@@ -98,7 +102,7 @@ def test_who_shows_no_life_is_gone_and_not_deaf(registry: Registry) -> None:
     registry.pass_time(SILENCE + 2 * STEP)
     assert registry.live == {"a"}
     registry.pass_time(60)
-    assert registry.ears.deaf(registry.now) == set()
+    assert registry.deaf == set()
 
 
 def test_a_store_that_was_away_makes_nobody_dead_or_deaf(registry: Registry) -> None:
@@ -108,7 +112,7 @@ def test_a_store_that_was_away_makes_nobody_dead_or_deaf(registry: Registry) -> 
     registry.up = set()
     registry.pass_time(30, step=30)
     assert registry.live == {"a", "b"}
-    assert registry.ears.deaf(registry.now) == set()
+    assert registry.deaf == set()
 
 
 def test_a_broker_that_was_away_excuses_everybody(registry: Registry) -> None:
@@ -116,7 +120,7 @@ def test_a_broker_that_was_away_excuses_everybody(registry: Registry) -> None:
     registry.pass_time(QUIET + PATIENCE - STEP)
     registry.ears.forgive(registry.now)
     registry.pass_time(PATIENCE)
-    assert registry.ears.deaf(registry.now) == set()
+    assert registry.deaf == set()
 
 
 def test_what_a_process_heard_before_it_was_known_is_no_answer(registry: Registry) -> None:
