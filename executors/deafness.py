@@ -1,4 +1,4 @@
-"""What a worker does about being deaf: it connects anew, and if that does not help it ends, to be started again."""
+"""What a worker does about being deaf: it connects anew, and if that does not help it ends and begins again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SINCE, _CONNECTED, _ENDED = range(3)
 
 class Remedy:
     """Made before any fork, in the process that has the connection to the broker; shared by its children, which read in
-    the registry that they are deaf. `drain` begins a shutdown; after `grace` seconds more it is cut short."""
+    the registry that they are deaf. `drain` prepares an end and a new begin; an end of `grace` seconds is cut short."""
 
     def __init__(self, drain: Callable[[], None], grace: float) -> None:
         self._main = os.getpid()
@@ -54,7 +54,7 @@ class Remedy:
 
     def _end(self, now: float) -> None:
         if not self.ended:
-            log.error("this worker still hears nothing: it ends, for its supervisor to start it again")
+            log.error("this worker still hears nothing: it ends, to begin again")
             self._set(_ENDED, now)
             self._drain()
             os.kill(self._main, signal.SIGTERM)

@@ -197,7 +197,7 @@ class JobStore(Reader):
         )
         return Told(bool(deaf[0][0]), [to_command(row) for row in told])
 
-    async def call_deaf(self, name: str, deaf: bool) -> None:
+    async def call_deaf(self, name: str, deaf: bool = True) -> None:
         """Tell all processes of this worker that it does not hear, or that it does."""
         await self.writer.run(Query(workers.DEAF if deaf else workers.HEARS, {"name": name}))
 
