@@ -215,7 +215,7 @@ async def test_a_process_that_must_end_drops_what_the_store_does_not_take(monkey
     waiting = asyncio.ensure_future(settling.settle(outcome()))
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        await settling.close()
+        settling.hurry()
         assert await waiting is None
     assert settling.superseded == 0, "nobody else ended the job"
 
