@@ -6,13 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from metrics.instruments import Build, Carrier, Gauges, Instruments
+from metrics.schedules import Schedules
 from metrics.text import Families
 from tasks.errors import StoreUnavailable
+from tasks.store.backend import Rows
+from tasks.store.schedule_store import ScheduleReader
 from tasks.store.tallies import Tallies
 from tasks.worker import Worker
 
@@ -28,6 +31,9 @@ PATIENCE = 5.0
 #: Stretches of events a scrape counts at most; what lies behind that is for the next, or for whoever folds besides.
 PASSES = 10
 
+#: Schedules that a scrape reads.
+MAX_READ = 10_000
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +43,7 @@ class Ledger(Protocol):
     @property
     def engine(self) -> AsyncEngine: ...
     async def workers(self) -> Sequence[Worker]: ...
+    async def look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows: ...
 
 
 def wants_openmetrics(accept: str) -> bool:
@@ -51,6 +58,7 @@ class Exposition:
         self, store: Ledger, build: Build, tallies: Tallies | None = None, carrier: Carrier | None = None
     ) -> None:
         self._store = store
+        self._schedules = ScheduleReader(store)
         self._tallies = tallies or Tallies(store.engine)
         self._instruments = Instruments(build, carrier)
         self._families = Families()
@@ -92,5 +100,8 @@ class Exposition:
     async def _read_gauges(self) -> None:
         if time.monotonic() - self._read_at < FRESH:
             return
-        self._instruments.gauges = Gauges(due=await self._tallies.due(), workers=await self._store.workers())
+        schedules = Schedules(await self._schedules.counters(MAX_READ), await self._schedules.lateness())
+        self._instruments.gauges = Gauges(
+            due=await self._tallies.due(), workers=await self._store.workers(), schedules=schedules
+        )
         self._read_at = time.monotonic()

@@ -16,6 +16,7 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from metrics.schedules import Schedules, families
 from tasks.job import FINAL, Mode, State
 from tasks.store.stretch import MAX_NAME, OTHER
 from tasks.store.tallies import Pair, Series
@@ -60,6 +61,7 @@ class Gauges(Struct, frozen=True, kw_only=True):
 
     due: Mapping[str, tuple[int, float]]
     workers: Sequence[Worker]
+    schedules: Schedules
 
 
 class Instruments(Collector):
@@ -90,6 +92,7 @@ class Instruments(Collector):
             yield from _queues(self.gauges.due, [queue for _, queue in self.states])
             yield _consumers(self.gauges, [queue for _, queue in self.states])
             yield from _workers(self.gauges.workers)
+            yield from families(self.gauges.schedules)
         yield from self._own()
         if self._carrier is not None:
             yield from _standing(self._carrier.standing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -86,6 +86,26 @@ class Counter(Struct, frozen=True):
     missed: int
     skipped: int
     next_in: int | None
+
+
+class Ledger(Protocol):
+    """What can be read from, as `JobStore` can."""
+
+    async def look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows: ...
+
+
+class ScheduleReader:
+    """What the schedules have counted."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def counters(self, limit: int) -> builtins.list[Counter]:
+        return [Counter(*row) for row in await self._ledger.look_up(sql.COUNTERS, n=limit)]
+
+    async def lateness(self) -> dict[str, tuple[int, float]]:
+        """By bucket: how many fire times were that late, and their seconds together."""
+        return {row[0]: (row[1], row[2]) for row in await self._ledger.look_up(sql.READ_LATENESS)}
 
 
 class ScheduleStore:
@@ -208,13 +228,6 @@ class ScheduleStore:
     async def decided(self, schedule_id: str, first: int, last: int) -> set[int]:
         """Which fire times between these two, both included, are decided already."""
         return {row[0] for row in await self._store.look_up(sql.DECIDED, id=schedule_id, n0=first, n1=last)}
-
-    async def counters(self, limit: int) -> builtins.list[Counter]:
-        return [Counter(*row) for row in await self._store.look_up(sql.COUNTERS, n=limit)]
-
-    async def lateness(self) -> dict[str, tuple[int, float]]:
-        """By bucket: how many fire times were that late, and their seconds together."""
-        return {row[0]: (row[1], row[2]) for row in await self._store.look_up(sql.READ_LATENESS)}
 
     async def forget(self, age: int) -> None:
         """Let fire times go that were decided more than `age` milliseconds ago."""

@@ -10,6 +10,7 @@ import pytest
 from tasks import step
 from tasks.job import State
 from tasks.schedule import Schedule, Spec
+from tasks.store.schedule_store import ScheduleReader
 from tests.schedules.support import MINUTE, Town
 from tests.store.support import BROKEN, START
 
@@ -216,7 +217,7 @@ async def test_lateness_is_counted(town: Town) -> None:
     await town.add()
     await town.pass_minutes(1)
     await town.pass_minutes(1.5)
-    assert await town.schedules.lateness() == {"0.05": (1, 0.0), "30.0": (1, 30.0)}
+    assert await ScheduleReader(town.store).lateness() == {"0.05": (1, 0.0), "30.0": (1, 30.0)}
 
 
 async def test_old_fire_times_go(town: Town) -> None:
