@@ -10,6 +10,7 @@ from msgspec import Struct
 from executors.base import Capabilities, Executor, Health, Standing
 from executors.bulk import Bulks
 from executors.crew import Crew
+from executors.limits import Limits
 from executors.queues import Queues
 from executors.reason import Explanation
 from executors.schedules import Schedules
@@ -18,6 +19,7 @@ from executors.why import explain
 from tasks.admission import Admission
 from tasks.errors import IdempotencyMismatch, InvalidSubmission, JobNotFound, StateConflict, Unsupported
 from tasks.job import Event, Filter, Job, LogLine, Mode, NewJob, State, Submission
+from tasks.limits import key_of
 from tasks.registry import Registry
 from tasks.store.situation import Order, situation_of
 from tasks.store.store import CANCEL_GRACE, JobStore
@@ -55,6 +57,7 @@ class Control:
         self.steering = Queues(store, admission.queues)
         self.bulks = Bulks(self)
         self.crew = Crew(store)
+        self.limits = Limits(store, registry)
 
     @property
     def mode(self) -> Mode:
@@ -197,6 +200,7 @@ class Control:
             soft_time_limit=old.soft_time_limit,
             time_limit=old.time_limit,
             tags=json.loads(old.tags or "[]"),
+            concurrency_key=key_of(old.limit_name, old.task),
         )
         new = self._admission.admit(wish, retry_of=old.id, id=new_id)
         accepted_at = await (self.store.accept_once(new) if new_id else self.store.accept(new))

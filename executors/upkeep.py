@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from executors.identity import is_dead
 from executors.retention import Retention
 from tasks.errors import JobgateError
-from tasks.store import audit, bulks, commands, queues, upkeep, workers
+from tasks.store import audit, bulks, commands, limits, queues, upkeep, workers
 from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.upkeep")
@@ -93,6 +93,7 @@ class Upkeep:
             await self._store.run(forget, age=round(WORKER_MEMORY * 1000))
         for forget in (audit.FORGET, bulks.FORGET):
             await self._store.run(forget, age=round(TRAIL_MEMORY * 1000))
+        await self._store.run(limits.FORGET_KEYS, age=round(WORKER_MEMORY * 1000))
         await self._store.run(queues.FORGET_PAUSES)
         return SWEEP_PAUSE * 10
 

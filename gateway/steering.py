@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway import audit, bulk, queues, workers
+from gateway import audit, bulk, limits, queues, workers
 from gateway.operation import Operation, get, post
 
 _STORE = ("store-unavailable",)
@@ -71,4 +71,20 @@ WORKERS = (
     ),
 )  # fmt: skip
 
-STEERING: tuple[Operation, ...] = (*QUEUES, *WORKERS, *BULK, *AUDIT)
+_LIMITS = "/api/v1/tasks/{name}/limits"
+_LIMITED = ("task-not-found", *_STORE)
+
+LIMITS = (
+    get(_LIMITS, limits.read, "readLimits", "What limits a task", "tasks", limits.LimitView, problems=_LIMITED),
+    Operation(
+        method="PUT", path=_LIMITS, endpoint=limits.override, id="setLimits", summary="Limit a task from now on",
+        tag="tasks", answers={200: limits.LimitView}, body=limits.LimitWish, problems=(*_BODY, *_LIMITED),
+        example={"rate_limit": "10/m", "concurrency": 2},
+    ),
+    Operation(
+        method="DELETE", path=_LIMITS, endpoint=limits.reset, id="resetLimits", summary="What its code declares holds",
+        tag="tasks", answers={200: limits.LimitView}, problems=_LIMITED,
+    ),
+)  # fmt: skip
+
+STEERING: tuple[Operation, ...] = (*QUEUES, *WORKERS, *BULK, *LIMITS, *AUDIT)

@@ -12,11 +12,13 @@ from msgspec import Struct
 
 from tasks.errors import InvalidSubmission, UnknownQueue
 from tasks.job import NewJob, Submission
+from tasks.limits import key_name
 from tasks.registry import Registry
 from tasks.task import Task
 
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 100
+MAX_KEY_LENGTH = 200
 #: Ten years; beyond it a delay is a mistake and its milliseconds may overflow a store's clock arithmetic.
 MAX_SECONDS = 10 * 366 * 86_400.0
 MAX_RETRIES = 1_000
@@ -77,7 +79,7 @@ class Admission:
             max_losses=task.max_losses,
             soft_time_limit=soft,
             time_limit=hard,
-            limit_name=task.limit_name,
+            **_limit(task, wish),
             held=wish.held,
             tags=_tags(wish.tags) if wish.tags else None,
             **_timing(wish),
@@ -110,6 +112,15 @@ class Admission:
         if hard is not None and soft >= hard:
             raise InvalidSubmission(f"must be below the hard time limit ({hard} s); got {soft}", "/soft_time_limit")
         return soft, hard
+
+
+def _limit(task: Task[..., Any], wish: Submission) -> dict[str, Any]:
+    key = wish.concurrency_key
+    if key is None:
+        return {"limit_name": task.limit_name}
+    if not 0 < len(key) <= MAX_KEY_LENGTH:
+        raise InvalidSubmission(f"a key has 1 to {MAX_KEY_LENGTH} characters", "/concurrency_key")
+    return {"limit_name": key_name(task.name, key), "key_limit": task.key_concurrency}
 
 
 def _timing(wish: Submission) -> dict[str, Any]:

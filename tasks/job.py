@@ -65,6 +65,7 @@ class Submission(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     time_limit: float | None = None
     tags: list[str] = field(default_factory=list)
     held: bool = False
+    concurrency_key: str | None = None
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
@@ -72,6 +73,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
 
     `arguments` is the JSON text `[args, kwargs]`, `tags` a JSON list or None. Of `due_at` (milliseconds since the
     epoch) and `delay` (milliseconds from acceptance) one is set or neither; likewise `expires_at` and `expires_in`.
+    `key_limit` is how many jobs of its concurrency key may run at once: `limit_name` is the key's then.
     """
 
     id: str
@@ -93,6 +95,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     retry_of: str | None = None
     idempotency_key: str | None = None
     fingerprint: str | None = None
+    key_limit: int | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,17 @@ _RATE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:/\s*([smhd]))?\s*$")
 _PERIOD = {"s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
 
 
+def key_name(task: str, key: str) -> str:
+    """The name of the limit of a concurrency key: each task has keys of its own."""
+    return f"key:{task}:{key}"
+
+
+def key_of(limit_name: str, task: str) -> str | None:
+    """The other way round; None for a limit of another kind."""
+    prefix = key_name(task, "")
+    return limit_name.removeprefix(prefix) if limit_name.startswith(prefix) else None
+
+
 def interval(rate: str | float | None) -> float | None:
     """Milliseconds between two starts for a rate such as "10/m" (a bare number is per second); None: no limit.
 

@@ -37,8 +37,9 @@ class Task(Generic[P, R]):
 
     Calling the task calls the function. `soft_time_limit` and `time_limit` are seconds or None for the deployment's
     default; `rate` is the least number of milliseconds between two starts; `concurrency` how many may run at once
-    anywhere; `max_losses` how many crashes of its worker a job survives (0: at most once); `fallback` whether threads
-    of the gateway may run it while there is no Celery to do so (USE_CELERY=auto): otherwise it waits.
+    anywhere, `key_concurrency` how many of one concurrency key; `max_losses` how many crashes of its worker a job
+    survives (0: at most once); `fallback` whether threads of the gateway may run it while there is no Celery to do so
+    (USE_CELERY=auto): otherwise it waits.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Task(Generic[P, R]):
         time_limit: float | None = None,
         rate_limit: str | float | None = None,
         concurrency: int | None = None,
+        key_concurrency: int = 1,
         priority: int = 0,
         max_losses: int = 3,
         fallback: bool = True,
@@ -71,7 +73,7 @@ class Task(Generic[P, R]):
         self.time_limit = time_limit
         self.rate = limits.interval(rate_limit)
         self.rate_limit = rate_limit
-        self.concurrency = concurrency
+        self.concurrency, self.key_concurrency = concurrency, key_concurrency
         self.priority = priority
         self.max_losses = max_losses
         self.fallback = fallback
@@ -125,6 +127,7 @@ class Task(Generic[P, R]):
             "soft_time_limit takes seconds above 0": self.soft_time_limit is None or self.soft_time_limit > 0,
             "time_limit takes seconds above 0": self.time_limit is None or self.time_limit > 0,
             "concurrency takes 1 or more": self.concurrency is None or self.concurrency >= 1,
+            "key_concurrency takes 1 or more": self.key_concurrency >= 1,
         }
         for words, holds in checks.items():
             if not holds:

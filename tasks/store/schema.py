@@ -94,6 +94,7 @@ _partial("jobs_ready", "rank IS NOT NULL", jobs.c.queue, jobs.c.limit_name, jobs
 _partial("jobs_delayed", f"rank IS NULL AND held = 0 AND {_WAITING}", jobs.c.due_at)
 _partial("jobs_running", "status = 'STARTED'", jobs.c.lease_until)
 _partial("jobs_rung", "rung_at IS NOT NULL", jobs.c.queue, jobs.c.rung_at)
+_partial("jobs_limited", "limit_name > '' AND finished_at IS NULL", jobs.c.limit_name)
 _partial("jobs_expiring", f"expires_at IS NOT NULL AND {_WAITING}", jobs.c.expires_at)
 _partial("jobs_idempotency", "idempotency_key IS NOT NULL", jobs.c.idempotency_key, unique=True)
 
@@ -163,6 +164,8 @@ workers = Table(
 )
 
 #: One row a rate or concurrency limit. `free_at` is the earliest next start, `token` the last taker.
+#: A task's limit has the task's name. One of a concurrency key names its `task`, whose limit must let its jobs pass as
+#: well. `overridden`: an operator has set it, and no start declares it anew.
 limits = Table(
     "limits",
     metadata,
@@ -171,6 +174,8 @@ limits = Table(
     Column("max_running", Integer),
     Column("free_at", Float, nullable=False, server_default="0"),
     Column("token", Text),
+    Column("task", Text),
+    Column("overridden", SmallInteger, nullable=False, server_default="0"),
 )
 
 #: Queues that are not served: nobody claims from them, nobody is rung for them. A row whose `until` has passed is none.

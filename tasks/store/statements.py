@@ -83,12 +83,16 @@ _NEW = {
     "mode": "TEXT",
 }
 
+#: A limit that an operator gave a task holds for jobs of processes that know nothing of it yet.
+_LIMIT = """CASE limit_name WHEN '' THEN COALESCE(
+    (SELECT l.name FROM limits AS l WHERE l.name = n.task AND l.overridden = 1), '') ELSE limit_name END"""
+
 #: rows: the fields of NewJob in order, then the mode. Returns the moment of acceptance once a written row.
 ACCEPT = f"""
 INSERT INTO jobs (id, task, queue, priority, status, mode, arguments, max_retries, max_losses, soft_time_limit,
     time_limit, limit_name, created_at, due_at, rank, expires_at, held, tags, retry_of, idempotency_key, fingerprint)
 SELECT id, task, queue, priority, 'PENDING', mode, arguments, max_retries, max_losses, soft_time_limit,
-    time_limit, limit_name, t, COALESCE(due_at, t + delay),
+    time_limit, {_LIMIT}, t, COALESCE(due_at, t + delay),
     CASE WHEN held = 0 AND COALESCE(due_at, t + delay) <= t THEN {rank("COALESCE(due_at, t + delay)")} END,
     COALESCE(expires_at, t + expires_in), held, tags, retry_of, idempotency_key, fingerprint
 FROM {table(**_NEW)} AS n, (SELECT {{now}} AS t) AS clock WHERE true
@@ -155,25 +159,49 @@ UPDATE jobs SET {_CLAIMED} WHERE id IN (SELECT id FROM {table(id="TEXT")} AS s)
 
 _NEXT_FREE = f"CASE WHEN free_at < {{now}} - {LIMIT_SLACK} THEN {{now}} ELSE free_at END + interval"
 
-PASSABLE = """free_at <= {now}
-    AND (max_running IS NULL OR max_running > (SELECT count(*) FROM jobs AS r WHERE r.status = 'STARTED'
-        AND r.limit_name = limits.name))"""
+
+#: The task whose jobs pass a limit.
+LIMITED_TASK = "COALESCE(limits.task, limits.name)"
+
+
+def _lets_pass(limit: str) -> str:
+    """Whether it does. A task's limit counts all that run of the task, by whatever limit they came."""
+    return f"""{limit}.free_at <= {{now}} AND ({limit}.max_running IS NULL OR {limit}.max_running >
+        (SELECT count(*) FROM jobs AS r WHERE r.status = 'STARTED'
+            AND (r.limit_name = {limit}.name OR r.task = {limit}.name)))"""
+
+
+PASSABLE = f"""{_lets_pass("limits")} AND NOT EXISTS (
+    SELECT 1 FROM limits AS above WHERE above.name = limits.task AND NOT ({_lets_pass("above")}))"""
 
 _WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN {SERVED}
     AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}))"""
 
 #: rows: [queue]. First of the three: whoever wants to pass one of these limits waits here for those before him. A
 #: statement of its own, because only the next one sees what they have claimed.
-LOCK_LIMITS = f"SELECT name FROM limits WHERE free_at <= {{now}} AND {_WAITS_FOR_LIMIT} ORDER BY name {{lock}}"
+LOCK_LIMITS = f"""
+SELECT name FROM limits WHERE (free_at <= {{now}} AND {_WAITS_FOR_LIMIT})
+    OR name IN (SELECT task FROM limits AS k WHERE k.task IS NOT NULL) ORDER BY name {{lock}}"""
+
+#: The limits that stand under one of a task take turns: only one of them can know whether that lets somebody pass.
+_TURN = "CASE WHEN EXISTS (SELECT 1 FROM limits AS u WHERE u.name = limits.task) THEN limits.task ELSE limits.name END"
 
 
 def let_pass(skipped: int = 0) -> str:
     """rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token`
-    marks them. s0, s1 … are the tasks that are `skipped`: a limit has its task's name."""
+    marks them. s0, s1 … are the tasks that are `skipped`."""
     return f"""
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE name IN (SELECT name FROM limits WHERE {PASSABLE} AND {_WAITS_FOR_LIMIT}{left_out(skipped, "name")} LIMIT :n)
+WHERE name IN (SELECT name FROM (
+        SELECT name, row_number() OVER (PARTITION BY {_TURN} ORDER BY free_at, name) AS place FROM limits
+        WHERE {PASSABLE} AND {_WAITS_FOR_LIMIT}{left_out(skipped, LIMITED_TASK)}) AS waiting WHERE place = 1 LIMIT :n)
     AND free_at <= {{now}}"""
+
+
+#: Whoever passes the limit of a key passes that of its task.
+PASS_ABOVE = f"""
+UPDATE limits SET free_at = {_NEXT_FREE}
+WHERE name IN (SELECT k.task FROM limits AS k WHERE k.token = :token AND k.task IS NOT NULL)"""
 
 
 #: rows: [queue]. Claim the best job of each limit marked with `:token`.
@@ -185,7 +213,10 @@ UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
     FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {CLAIMABLE} RETURNING {ATTEMPT}"""
 
 #: The same for one job by id, as a worker does that was rung for it.
-LOCK_LIMIT = "SELECT name FROM limits WHERE name = (SELECT limit_name FROM jobs WHERE id = :id) {lock}"
+_ITS_LIMIT = "(SELECT limit_name FROM jobs WHERE id = :id)"
+LOCK_LIMIT = f"""
+SELECT name FROM limits WHERE name = {_ITS_LIMIT} OR name = (SELECT k.task FROM limits AS k WHERE k.name = {_ITS_LIMIT})
+ORDER BY name {{lock}}"""
 PASS_ONE = f"""
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
 WHERE {PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {CLAIMABLE}
@@ -197,10 +228,12 @@ UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {CLAIMABLE
 #: rows: [name]. Limits that their tasks do not have any more: whoever still waits for one of them may pass.
 LIFT_LIMITS = f"""
 UPDATE limits SET interval = 0, max_running = NULL, free_at = 0
-WHERE name IN (SELECT name FROM {table(name="TEXT")} AS s) AND (interval <> 0 OR max_running IS NOT NULL)"""
+WHERE name IN (SELECT name FROM {table(name="TEXT")} AS s) AND overridden = 0
+    AND (interval <> 0 OR max_running IS NOT NULL)"""
 SET_LIMIT = """
 INSERT INTO limits (name, interval, max_running) VALUES (:name, :interval, :max_running)
-ON CONFLICT (name) DO UPDATE SET interval = excluded.interval, max_running = excluded.max_running"""
+ON CONFLICT (name) DO UPDATE SET interval = excluded.interval, max_running = excluded.max_running
+    WHERE limits.overridden = 0"""
 
 _STEP = {
     "id": "TEXT",

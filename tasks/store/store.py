@@ -19,7 +19,7 @@ from tasks.command import Told, to_command
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
-from tasks.store import commands, rings, statements, upkeep, workers
+from tasks.store import commands, limits, rings, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
 from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
@@ -84,16 +84,20 @@ class JobStore(Reader):
 
     async def accept(self, job: NewJob) -> int:
         """Write the job down; the moment of acceptance, after the commit."""
+        if job.key_limit is not None:
+            await self._declare_keys([job])
         return await self.writer.accept([job], self.mode)
 
     async def accept_many(self, jobs: Sequence[NewJob]) -> int:
         """All of them in one transaction."""
         if not jobs:
             return await self.now()
+        await self._declare_keys(jobs)
         return await self.writer.accept(jobs, self.mode)
 
     async def accept_once(self, job: NewJob) -> int | None:
         """Like `accept`, or None if the id or the idempotency key is taken."""
+        await self._declare_keys([job])
         return await self.writer.accept_once(job, self.mode)
 
     async def claim(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
@@ -123,6 +127,7 @@ class JobStore(Reader):
         taken: Rows = await self.writer.run(
             Query(statements.LOCK_LIMITS, rows=rows),
             Query(statements.let_pass(len(skipped)), token, rows=rows),
+            Query(statements.PASS_ABOVE, {"token": token["token"]}),
             Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows),
         )
         return taken
@@ -222,15 +227,22 @@ class JobStore(Reader):
         rows = await self.writer.run(Query(sql, params))
         return to_job(rows[0]) if rows else None
 
+    async def _declare_keys(self, jobs: Sequence[NewJob]) -> None:
+        """Before the jobs: one whose limit is not there is held up by it for ever."""
+        keys = {job.limit_name: [job.limit_name, job.task, job.key_limit] for job in jobs if job.key_limit is not None}
+        if keys:
+            await self.writer.run(Query(limits.KEYS, rows=list(keys.values())))
+
     async def _claim_limited(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
         token = {"token": new_id(), "id": job_id}
         rows = await self.writer.run(
             Query(statements.LOCK_LIMIT, {"id": job_id}),
             Query(statements.PASS_ONE, token),
+            Query(statements.PASS_ABOVE, {"token": token["token"]}),
             Query(statements.CLAIM_PASSED, {**token, **claimer}),
             # A ring that could not be answered is taken back, so that the relay rings again when the limit is free.
             Query(rings.UNRING, rows=[[job_id]]),
-            answer=lambda results: results[2],
+            answer=lambda results: results[3],
         )
         return to_attempt(rows[0]) if rows else None
 

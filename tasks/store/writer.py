@@ -227,7 +227,7 @@ def new_row(job: NewJob, mode: str) -> list[Any]:
     """A row of `statements.ACCEPT`."""
     row = list(astuple(job))
     row[_HELD] = int(job.held)
-    row.append(mode)
+    row[-1] = mode  # in the place of the key's limit, which is no column of a job
     return row
 
 

@@ -211,3 +211,32 @@ async def test_every_change_leaves_a_row_in_the_trail(control: Control) -> None:
 def test_only_plain_submissions_are_left_out_of_the_trail(operation: Operation) -> None:
     if operation.method != "GET" and not operation.audited:
         assert 202 in operation.answers, "what is no submission belongs into the trail"
+
+
+async def test_a_tasks_limits_are_changed_while_it_waits(client: httpx2.AsyncClient, hand: Hand) -> None:
+    url = "/api/v1/tasks/tests.read/limits"
+    nothing = {"task": "tests.read", "starts_per_second": None, "concurrency": None, "overridden": False}
+    assert (await client.get(url)).json() == nothing
+    first, second = await submit(client, 2)
+    limited = await client.put(url, json={"rate_limit": "120/m", "concurrency": 1})
+    assert limited.json() == {**nothing, "starts_per_second": 2.0, "concurrency": 1, "overridden": True}
+    assert await hand.store.claim(first, ME) is not None
+    assert await hand.store.claim(second, ME) is None
+    assert (await client.delete(url)).json() == nothing
+    assert await hand.store.claim(second, ME) is not None
+    for body, pointer in [({"rate_limit": "often"}, "/rate_limit"), ({"concurrency": 0}, "/concurrency")]:
+        refused = await client.put(url, json=body)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert (await client.put("/api/v1/tasks/nobody/limits", json={})).json()["type"] == "/problems/task-not-found"
+
+
+async def test_jobs_of_one_concurrency_key_wait_for_each_other(client: httpx2.AsyncClient, hand: Hand) -> None:
+    _, second = await submit(client, 2, concurrency_key="customer 7")
+    await submit(client, concurrency_key="customer 8")
+    assert len(await hand.store.take_limited(["celery"], 5, ME)) == 2
+    assert await hand.store.claim(second, ME) is None
+    await post(client, f"/api/v1/jobs/{second}/cancel")
+    again = await post(client, f"/api/v1/jobs/{second}/retry", None, 202)
+    assert await hand.store.claim(again["id"], ME) is None, "a retry keeps the key"
+    refused = await client.post("/api/v1/jobs", json={**READ, "concurrency_key": ""})
+    assert refused.json()["errors"][0]["pointer"] == "/concurrency_key"

@@ -6,7 +6,8 @@ import asyncio
 
 from tasks import step
 from tasks.job import State
-from tasks.store import statements
+from tasks.store import limits, statements
+from tasks.store.backend import Query
 from tasks.store.store import JobStore
 from tasks.store.writer import to_attempt
 from tests.store.support import ME, YOU, Bench, new_job
@@ -83,3 +84,58 @@ async def test_a_limit_that_is_not_declared_lets_nobody_pass(bench: Bench) -> No
     (job_id,) = await _jobs(bench, 1, "unknown")
     assert await bench.store.claim(job_id, ME) is None
     assert await bench.take(["q"]) == []
+
+
+async def _running(bench: Bench) -> list[str]:
+    return [row.limit_name for row in await bench.sql("SELECT limit_name FROM jobs WHERE status = 'STARTED'")]
+
+
+async def test_jobs_of_one_key_run_one_after_the_other(bench: Bench, other: JobStore) -> None:
+    for key in ("key:t:a", "key:t:b"):
+        await bench.store.accept_many([new_job(limit_name=key, key_limit=1) for _ in range(3)])
+    ids = [row.id for row in await bench.sql("SELECT id FROM jobs")]
+    assert await _rush(bench, other, ids) == 2
+    assert sorted(await _running(bench)) == ["key:t:a", "key:t:b"]
+
+
+async def test_a_key_stands_under_the_limit_of_its_task(bench: Bench, other: JobStore) -> None:
+    await bench.store.set_limit("t", None, 3)
+    for key in range(5):
+        await bench.store.accept_many([new_job(limit_name=f"key:t:{key}", key_limit=2) for _ in range(3)])
+    await bench.store.accept_many([new_job(limit_name="t") for _ in range(3)])
+    ids = [row.id for row in await bench.sql("SELECT id FROM jobs")]
+    for _ in range(3):
+        await _rush(bench, other, ids)
+        await bench.advance(1)
+    assert len(await _running(bench)) == 3
+    await bench.store.set_limit("t", 1_000.0, None)
+    for _ in range(2):
+        await bench.advance(1_000)
+        assert await _rush(bench, other, ids) == 1
+
+
+async def test_an_operators_limit_holds_for_what_waits_and_for_what_comes(bench: Bench, other: JobStore) -> None:
+    before = [await bench.accept() for _ in range(3)]
+    values = {"name": "t", "interval": 0.0, "max_running": 1}
+    await bench.store.writer.run(Query(limits.OVERRIDE, values), Query(limits.BIND, {"name": "t"}))
+    after = [await bench.accept() for _ in range(3)]  # by a process that knows of no limit
+    elsewhere = await bench.accept(task="u")
+    assert await bench.take(["q"]) == [elsewhere]
+    assert await _rush(bench, other, [*before, *after]) == 1
+    await bench.store.set_limit("t", None, 5)  # as every start does
+    await bench.store.lift_limits(["t"])
+    assert await _rush(bench, other, [*before, *after]) == 0
+    await bench.store.run(limits.RESET, name="t", interval=0.0, max_running=None)
+    await _rush(bench, other, [*before, *after])
+    assert len(await _running(bench)) == 7
+
+
+async def test_keys_that_nobody_uses_are_forgotten(bench: Bench) -> None:
+    used = await bench.accept(limit_name="key:t:used", key_limit=1, held=True)
+    ended = await bench.accept(limit_name="key:t:ended", key_limit=1)
+    await bench.store.cancel(ended)
+    await bench.advance(2_000)
+    await bench.store.run(limits.FORGET_KEYS, age=1_000)
+    assert [row.name for row in await bench.sql("SELECT name FROM limits")] == ["key:t:used"]
+    await bench.store.set_held(used, held=False)
+    assert await bench.store.claim(used, ME) is not None

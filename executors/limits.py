@@ -1,0 +1,49 @@
+"""Rate and concurrency limits of tasks, changed while everything runs."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tasks.limits import interval
+from tasks.registry import Registry
+from tasks.store import limits
+from tasks.store.backend import Query
+from tasks.store.store import JobStore
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """What holds for all jobs of a task together: milliseconds between two starts, and how many run at once."""
+
+    interval: float | None
+    concurrency: int | None
+    overridden: bool
+
+
+class Limits:
+    """The verbs, over the record."""
+
+    def __init__(self, store: JobStore, registry: Registry) -> None:
+        self._store = store
+        self._registry = registry
+
+    async def read(self, name: str) -> Limit:
+        """What holds now. UnknownTask for what is not registered."""
+        task = self._registry.get(name)
+        rows = await self._store.run(limits.READ, name=name)
+        if not rows:
+            return Limit(interval=task.rate, concurrency=task.concurrency, overridden=False)
+        return Limit(interval=rows[0][0] or None, concurrency=rows[0][1], overridden=bool(rows[0][2]))
+
+    async def override(self, name: str, rate: str | float | None, concurrency: int | None) -> Limit:
+        """Set both, for jobs that wait and for those to come, until `reset`; None is no limit."""
+        self._registry.get(name)
+        values = {"name": name, "interval": interval(rate) or 0.0, "max_running": concurrency}
+        await self._store.writer.run(Query(limits.OVERRIDE, values), Query(limits.BIND, {"name": name}))
+        self._store.writer.woken()
+        return await self.read(name)
+
+    async def reset(self, name: str) -> Limit:
+        """What the code declares holds again."""
+        task = self._registry.get(name)
+        await self._store.run(limits.RESET, name=name, interval=task.rate or 0.0, max_running=task.concurrency)
+        return await self.read(name)
