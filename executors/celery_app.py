@@ -23,7 +23,6 @@ _CONFIG = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    "worker_max_tasks_per_child": None,
     "worker_proc_alive_timeout": 30,
     "worker_hijack_root_logger": False,
     "worker_enable_remote_control": True,
@@ -66,6 +65,7 @@ def make_celery(settings: Settings, queues: Sequence[str]) -> Celery:
         task_default_queue=queues[-1],
         worker_concurrency=settings.celery_concurrency,
         worker_pool=settings.celery_pool,
+        worker_max_tasks_per_child=settings.celery_max_tasks_per_child or None,
         worker_soft_shutdown_timeout=0.0,
     )
     return app

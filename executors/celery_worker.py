@@ -58,6 +58,7 @@ class Worker:
         self._remedy = Remedy(self._start_anew_soon, settings.drain_timeout + EXIT_GRACE)
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
+        self._children: set[int] = set()
         self.app = make_celery(settings, self.queues)
         self._control = ParentControl(self.app, self._word, self._parent, settings.celery_pool)
         self._control.name = f"celery@{host()}"
@@ -152,6 +153,10 @@ class Worker:
         if self.own_processes:
             # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.
             pool.maintain_pool()
+            children = set(pool.info["processes"])
+            if self._children - children:  # killed while idle, as it may be: a sibling strikes it off
+                self._word.losses += 1
+            self._children = children
         self._remedy.connect_anew()
 
     def _turned(self, sender: Any) -> None:
@@ -194,6 +199,7 @@ async def _check(settings: Settings) -> None:
 def _make_worker() -> Worker:
     try:
         settings = Settings.from_env()
+        logging.getLogger("jobgate").setLevel(settings.log_level)
         worker = Worker(settings)
         asyncio.run(_check(settings))
     except JobgateError as error:

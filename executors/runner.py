@@ -10,8 +10,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-import msgspec
-
+from executors import results
 from executors.body import Interruption
 from tasks import step
 from tasks.context import Context, enter
@@ -81,13 +80,14 @@ class Runner:
     def _succeed(self, attempt: Attempt, result: Any, started: float) -> Step:
         runtime = time.perf_counter() - started
         try:
-            text = json.dumps(result, allow_nan=False, default=msgspec.to_builtins) if result is not None else "null"
+            text = results.encode(result, self._max_result)
+        except results.TooLarge as error:
+            has = f"more than {self._max_result}" if error.size is None else str(error.size)
+            words = f"the task ran, but its result has {has} bytes of JSON; the limit is {self._max_result}"
+            return step.fail(attempt, Failure(code=ErrorCode.RESULT_TOO_LARGE, message=words), runtime)
         except (TypeError, ValueError, RecursionError) as error:
             words = f"the task ran, but its result is not JSON: {explain(error, 500)}"
             return step.fail(attempt, Failure(code=ErrorCode.RESULT_NOT_SERIALISABLE, message=words), runtime)
-        if len(text) > self._max_result:
-            words = f"the task ran, but its result has {len(text)} bytes of JSON; the limit is {self._max_result}"
-            return step.fail(attempt, Failure(code=ErrorCode.RESULT_TOO_LARGE, message=words), runtime)
         return step.succeed(attempt, text, runtime)
 
     def _decide(self, attempt: Attempt, error: BaseException, runtime: float) -> Step:

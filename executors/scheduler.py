@@ -20,7 +20,9 @@ from tasks.errors import ConfigurationError, StoreUnavailable
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        uvloop.run(_run(Settings.from_env()))
+        settings = Settings.from_env()
+        logging.getLogger("jobgate").setLevel(settings.log_level)
+        uvloop.run(_run(settings))
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         return 2

@@ -43,6 +43,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     threads: Count = 32
     celery_concurrency: Count = 4
+    celery_max_tasks_per_child: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     celery_pool: Literal["prefork", "threads", "solo"] = "prefork"
     soft_time_limit: Seconds = 300.0
     time_limit: Seconds = 600.0
@@ -128,6 +129,7 @@ VARIABLES = {
     "threads": "JOBGATE_THREADS",
     "celery_concurrency": "CELERY_CONCURRENCY",
     "celery_pool": "CELERY_POOL",
+    "celery_max_tasks_per_child": "CELERY_WORKER_MAX_TASKS_PER_CHILD",
     "soft_time_limit": "CELERY_TASK_SOFT_TIME_LIMIT",
     "time_limit": "CELERY_TASK_TIME_LIMIT",
     "result_expires": "RESULT_EXPIRES",
