@@ -157,3 +157,16 @@ def test_a_worker_that_is_asked_to_end_gives_back_what_it_cannot_finish(
     gate.touch()
     assert deployment.ended(job)["status"] == "SUCCESS"
     assert deployment.ended(quick)["status"] == "SUCCESS"
+
+
+def test_children_that_are_replaced_lose_no_job(
+    deploy: Deploy, make_database: Callable[[str], str], make_broker: Callable[[str], str], ledger: Ledger
+) -> None:
+    life = {"CELERY_WORKER_MAX_TASKS_PER_CHILD": "5"}
+    broker = make_broker("redis")
+    deployment = deploy(make_database("sqlite"), pool="prefork", broker_url=broker, slots=2, environment=life)
+    deployment.batch([{"task": "note_pid", "args": [str(ledger), 0], "tags": ["worn"]}] * 40)
+    done = deployment.all_ended("worn", 40)
+    assert {(job["status"], job["retries"]) for job in done} == {("SUCCESS", 0)}
+    assert len(ledger.lines()) == 40
+    assert len(set(ledger.lines())) >= 5, "no child lived for more than a few"
