@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 
+from msgspec import ValidationError
+
 from tasks.admission import Admission
-from tasks.errors import InvalidSubmission
+from tasks.errors import InvalidSchedule, InvalidSubmission
 from tasks.job import NewJob
 from tasks.plan import Decision, Outcome, overdue, plan
-from tasks.schedule import Overlap, Schedule, delay, read_spec, rule_of_text, submission
+from tasks.schedule import Overlap, Schedule, Spec, delay, read_spec, rule_of_text, submission
 from tasks.store.schedule_store import Due, Fire, Move, Queued, ScheduleStore
 from tasks.store.store import JobStore
 
@@ -39,7 +41,7 @@ class Ticker:
         self._retention = round(retention * 1000)
         self._grace = round(grace * 1000)
         self._looks = 0
-        self._unknown: set[str] = set()
+        self._warned: set[str] = set()
 
     async def tick(self) -> float:
         """One look at everything; seconds until the next."""
@@ -58,10 +60,12 @@ class Ticker:
 
     async def _follow(self) -> None:
         """Note how the jobs ended on which later fire times depend."""
-        ended = await self._schedules.ended(CHUNK)
+        await self._close(await self._schedules.ended(CHUNK))
+
+    async def _close(self, ended: dict[str, Spec]) -> None:
         if ended:
             for name, failures in await self._schedules.close(ended):
-                log.warning("schedule %s is paused: %d of its jobs in a row have failed", name, failures)
+                log.warning("schedule %s is paused: %d of its fire times in a row have failed", name, failures)
 
     async def _fire(self) -> bool:
         """Decide what is due; whether there may be more."""
@@ -69,13 +73,21 @@ class Ticker:
         moves: list[Move] = []
         fires: list[Fire] = []
         for due in found:
-            move, decided = self._decide(due)
+            try:
+                move, decided = self._decide(due)
+            except (ValidationError, InvalidSchedule) as error:
+                # Written by another release, or for a zone that is no more: the others must not wait for it.
+                self._warn_once(due.schedule.name, f"cannot be read here: {error}")
+                continue
             if move.next_at != due.schedule.next_at:
                 moves.append(move)
                 fires += decided
         if not moves:
             return False
         await self._schedules.move(moves, fires)
+        refused = {fire.schedule_id for fire in fires if fire.outcome == Outcome.REFUSED}
+        schedules = [move.schedule for move in moves if move.schedule.id in refused]
+        await self._close({schedule.id: read_spec(schedule.spec) for schedule in schedules})
         return True
 
     def _decide(self, due: Due) -> tuple[Move, list[Fire]]:
@@ -131,6 +143,7 @@ class Ticker:
             await self._schedules.promote(queued, job_of(self._admission, queued.schedule, queued.fire_at))
         except InvalidSubmission as error:
             await self._schedules.refuse(queued, str(error))
+            await self._close({queued.schedule.id: read_spec(queued.schedule.spec)})
 
     def _knows(self, schedule: Schedule) -> bool:
         """Whether this process has the task. One that has not leaves the schedule to those that have: a new release
@@ -138,10 +151,13 @@ class Ticker:
         task = read_spec(schedule.spec).task
         if self._admission.knows(task):
             return True
-        if schedule.name not in self._unknown:
-            self._unknown.add(schedule.name)
-            log.warning("schedule %s is due, and its task %s is not registered here", schedule.name, task)
+        self._warn_once(schedule.name, f"is due, and its task {task} is not registered here")
         return False
+
+    def _warn_once(self, name: str, words: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            log.warning("schedule %s %s", name, words)
 
 
 def job_of(admission: Admission, schedule: Schedule, fire_at: int, jitter: bool = True) -> NewJob:

@@ -168,6 +168,16 @@ async def test_arguments_that_fit_no_more_are_refused_in_words(town: Town) -> No
     assert (past.outcome, past.job_id, past.status) == ("refused", None, "FAILURE")
     assert "unknown argument 'm'" in (past.reason or "")
     assert "unknown argument 'm'" in ((await town.read()).error or "")
+    await town.pass_minutes()
+    assert (await town.read()).paused == "failures", "and refusals count as failures"
+
+
+async def test_one_that_cannot_be_read_holds_up_no_other(town: Town) -> None:
+    await town.add("broken")
+    await town.add("sound")
+    await town.bench.sql('UPDATE schedules SET spec = \'{"name": "broken", "new": 1}\' WHERE name = \'broken\'')
+    await town.pass_minutes()
+    assert ((await town.read("broken")).fired, (await town.read("sound")).fired) == (0, 1)
 
 
 async def test_a_task_that_is_not_known_here_is_left_to_others(town: Town) -> None:
