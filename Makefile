@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test stack check lock bench crash chaos clean openapi
+.PHONY: help run test stack check lock bench crash simulate chaos clean openapi
 
 BIN := .venv/bin
 # What is measured and typed; the last two are tools around the house.
@@ -66,6 +66,10 @@ bench: ## measure it
 chaos: ## hundreds of faults on real processes, plain Celery beside; JOBS FAULTS SEED BROKER STORE MODE KEEP
 	$(call install,requirements-dev.txt)
 	@exec $(BIN)/python -m tests.chaos
+
+simulate: ## the product's own code on a virtual clock: 200 worlds, or RUNS from SEED on; one SEED tells its story
+	$(call install,requirements-dev.txt)
+	@exec $(BIN)/python -m tests.chaos.simulate
 
 crash: ## kill -9 at every statement of a job's way, both stores, threads and Celery; some minutes
 	$(call install,requirements-dev.txt)

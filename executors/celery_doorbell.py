@@ -103,6 +103,9 @@ class Doorbell:
         #: When the broker was last found away, in milliseconds since the epoch; None while it answers.
         self.away_since: int | None = None
         self.answered_at = time.monotonic()
+        #: Queues whose rings may be lost, set by the relay; and those of them that were found empty at the last look.
+        self.doubtful: Sequence[str] = ()
+        self.emptied: frozenset[str] = frozenset()
         self._thread = Thread(target=self._run, name="jobgate-doorbell", daemon=True)
 
     def start(self) -> None:
@@ -162,12 +165,24 @@ class Doorbell:
             # A queue outlives its connection there, but not every crash of the server.
             channel.exchange_declare("amq.direct", "direct", passive=True)
             fresh, epoch = False, self._opened
+        self.emptied = frozenset(queue for queue in self.doubtful if not self._waiting(queue))
         self.answered_at = time.monotonic()
         if self._epoch not in {None, epoch}:
             log.warning("the broker may have lost what was rung: it is rung again")
         if fresh or self._epoch not in {None, epoch}:
             self._lost()
         self._epoch = epoch
+
+    def _waiting(self, queue: str) -> int:
+        """How many messages lie there that no worker has fetched."""
+        assert self._connection is not None
+        try:
+            # A channel for each: on AMQP, asking for a queue that is not there ends the channel.
+            with self._connection.channel() as channel:
+                found: int = channel.queue_declare(queue=queue, passive=True).message_count
+                return found
+        except self._connection.channel_errors:
+            return 0
 
     def _open(self) -> Producer:
         options = _REDIS if self._redis else _AMQP

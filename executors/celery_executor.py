@@ -37,6 +37,8 @@ EAGER_PATIENCE = 2.5
 LIMITED_PAUSE = 0.1
 #: A ring unanswered for so many seconds while a slot is idle has been lost.
 LOST_AFTER = 2.0
+#: The same while messages lie in its queue that no worker has fetched: it may be one of them.
+LOST_SURELY = 15.0
 LOST_PAUSE = 0.5
 #: The window grows up to this many times twice the live slots while workers empty it between two looks.
 MAX_WINDOW = 32
@@ -247,7 +249,11 @@ class CeleryExecutor:
         return self._doorbell.error is None
 
     async def _ring_again(self, rung: dict[str, int], now: float) -> None:
-        """Rings that failed, and old ones of a queue that an idle slot serves, count as lost."""
+        """Rings that failed, and old ones of a queue that an idle slot serves, count as lost.
+
+        Not while it may still lie at the broker: to ring again would make the line longer, and the longer it is the
+        longer each job waits for its ring.
+        """
         if self._again:
             self._again = False
             if rung:
@@ -255,8 +261,10 @@ class CeleryExecutor:
         elif rung and now - self._lost_at >= LOST_PAUSE:
             self._lost_at = now
             idle = {name for worker in self._workers if worker.busy < worker.slots for name in worker.queues}
-            old = round(LOST_AFTER * 1000)
-            await self._store.run(rings.RERING, rows=[[queue] for queue in sorted(idle & rung.keys())], age=old)
+            self._doorbell.doubtful = sorted(idle & rung.keys())
+            for queue in self._doorbell.doubtful:
+                age = LOST_AFTER if queue in self._doorbell.emptied else LOST_SURELY
+                await self._store.run(rings.RERING, rows=[[queue]], age=round(age * 1000))
 
     def _grant(self, rung: dict[str, int]) -> None:
         """A queue may have rings out for about twice the slots that serve it, more while they are answered at once."""

@@ -1,6 +1,7 @@
 """`make chaos`: real processes under faults, and what the record, the ledger and the clients say afterwards.
 
-KEEP=FILE keeps the outcomes there, beside those that it has already, and shows them all.
+KEEP=FILE keeps the outcomes there, beside those that it has already, and shows them all; LOGS=FOLDER keeps what the
+processes wrote.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 BROKERS = ("redis", "rabbitmq")
 STORES = ("sqlite", "postgresql")
-#: `switch` goes between threads and Celery; `plain` is Celery without Jobgate, under the same faults.
-MODES = ("thread", "celery", "switch", "plain")
+#: `switch` goes between threads, Celery and auto; `plain` is Celery without Jobgate, under the same faults.
+MODES = ("thread", "celery", "auto", "switch", "plain")
 
 
 class Options(NamedTuple):
@@ -27,12 +27,17 @@ class Options(NamedTuple):
         ground = self.store if self.mode == "thread" else f"{self.broker} · {self.store}"
         return f"{self.mode} · {ground}"
 
+    @property
+    def slug(self) -> str:
+        """For the name of a folder."""
+        return f"{self.mode}-{self.broker}-{self.store}-{self.seed}"
+
 
 def read(environ: Mapping[str, str]) -> list[Options]:
     """One for each run that is asked for; lists are separated by commas."""
     jobs, faults = int(environ.get("JOBS", "2600")), int(environ.get("FAULTS", "28"))
     seed = int(environ.get("SEED", "") or random.randrange(1_000_000))
-    modes = _chosen(environ, "MODE", MODES, "thread,celery,switch,plain")
+    modes = _chosen(environ, "MODE", MODES, ",".join(MODES))
     brokers = _chosen(environ, "BROKER", BROKERS, "redis,rabbitmq")
     stores = _chosen(environ, "STORE", STORES, "sqlite,postgresql")
     return [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -26,7 +28,7 @@ QUIET = 60.0
 #: Seconds that a fault and the pause after it take, roughly, with two hands at work: what the pace is set by.
 PACE = 2.2
 #: What the modes of a run switch between.
-_BETWEEN = {"thread": ["thread"], "celery": ["celery"], "switch": ["thread", "celery"]}
+_BETWEEN = {"thread": ["thread"], "celery": ["celery"], "auto": ["auto"], "switch": ["thread", "celery", "auto"]}
 
 
 def run(options: Options) -> Outcome:
@@ -63,8 +65,14 @@ def _on(stage: Stage, folder: Path, options: Options, began: float) -> Outcome:
         books = Books(stage.record_url, load, ledger.lines(), site.logs())
     finally:
         site.stop()
+        if kept := os.environ.get("LOGS"):
+            shutil.copytree(folder, Path(kept) / options.slug, ignore=_but_logs, dirs_exist_ok=True)
     seconds = time.monotonic() - began
     return Outcome(options, books.verdict(), nemesis.done, seconds, quiet_after, nemesis.broken, wrong)
+
+
+def _but_logs(_: str, names: list[str]) -> list[str]:
+    return [name for name in names if not name.endswith(".log") and name != "ledger"]
 
 
 def pace(options: Options) -> float:
@@ -73,12 +81,13 @@ def pace(options: Options) -> float:
 
 
 def calm(load: Load, nemesis: Nemesis) -> None:
-    """Until all has been submitted and all faults are over."""
+    """Until all faults are over and all has been submitted; the quiet begins then."""
     load.start()
     nemesis.start()
     nemesis.join()
     if not load.join(300):
         print("chaos: not all jobs could be submitted within 300 s after the last fault", file=sys.stderr)
+    nemesis.ended_at = time.time()
 
 
 def until_quiet(url: str, supervise: Callable[[], None], nemesis: Nemesis) -> float:

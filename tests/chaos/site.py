@@ -130,7 +130,7 @@ class Site(Supervised):
         """Again for jobs that wait, run or have ended; for nobody; and a stranger's message that makes no sense."""
         known = self.known()
         ids = [*chance.sample(known, min(20, len(known))), str(uuid.uuid4()), "not-an-id"]
-        bell = Doorbell(self.stage.broker_url, lambda rings: None)
+        bell = Doorbell(self.stage.broker_url, lambda: None)
         bell.start()
         bell.ring([Ring(job_id, chance.choice(["chaos.work", UNKNOWN]), "celery") for job_id in ids * 3])
         bell.stop()
