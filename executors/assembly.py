@@ -13,6 +13,7 @@ from executors import handles
 from executors.auto_executor import AutoExecutor, Relay
 from executors.base import Executor
 from executors.control import Control
+from executors.examination import Doctor
 from executors.heartbeat import Heartbeat
 from executors.identity import host, make_owner
 from executors.keeper import Claimer
@@ -92,6 +93,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
         control = Control(store, found, admission, watch, executor, settings.cancel_grace)
         control.order = queue_order(settings, admission)
         await control.schedules.declare(declared(found))
+        control.doctor = Doctor(settings, found, [queue for group in control.order for queue in group], store)
         upkeep = _upkeep(settings, store, admission)
         handle.bind(handles.LoopClient(control))
         await executor.start()

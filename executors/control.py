@@ -11,6 +11,8 @@ from executors.base import Capabilities, Executor, Health, Standing
 from executors.bulk import Bulks
 from executors.crew import Crew
 from executors.limits import Limits
+from executors.examination import Doctor
+from executors.finding import Diagnosis
 from executors.queues import Queues
 from executors.reason import Explanation
 from executors.schedules import Schedules
@@ -58,6 +60,8 @@ class Control:
         self.bulks = Bulks(self)
         self.crew = Crew(store)
         self.limits = Limits(store, registry)
+        #: Who examines the deployment, where somebody can.
+        self.doctor: Doctor | None = None
 
     @property
     def mode(self) -> Mode:
@@ -140,6 +144,12 @@ class Control:
         if found is None:
             raise JobNotFound(f"there is no job {job_id}")
         return explain(found, await self.health())
+
+    async def diagnose(self) -> Diagnosis:
+        """What disagrees in this deployment. Unsupported where the process does not know its settings."""
+        if self.doctor is None:
+            raise Unsupported("this process has no doctor: ask the gateway")
+        return await self.doctor.diagnose()
 
     async def list(self, wanted: Filter, limit: int, before: str | None = None) -> Sequence[Job]:
         """Jobs newest first, those with an id below `before`, at most `limit`."""

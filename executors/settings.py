@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -58,12 +59,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     worker_silence: Annotated[float, Meta(ge=2, le=10)] = 3.0
     canary_silence: Annotated[float, Meta(ge=2, le=3600)] = 5.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    #: Names of variables that are set and look like settings of Celery, but that nobody here reads.
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """The settings, or ConfigurationError naming the variable and what it takes."""
         _refuse_unknown(environ)
         given = {name: _value(name, environ[variable]) for name, variable in VARIABLES.items() if environ.get(variable)}
+        given["unread"] = _unread(environ)
         try:
             settings = msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:
@@ -146,11 +150,21 @@ VARIABLES = {
 }
 #: Those of `CallerSettings`, which the processes leave alone.
 CALLER_VARIABLES = {"url": "JOBGATE_URL", "api_key": "JOBGATE_API_KEY"}
+#: Celery itself looks at these, wherever it is loaded.
+_READ_BY_CELERY = {"CELERY_RESULT_BACKEND", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"}
 _LISTS = {"task_modules", "api_keys", "allowed_hosts"}
 _SWITCHES = {"use_celery", "metrics_public"}
 _BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can only be reached from this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def place_of(broker_url: str) -> str:
@@ -199,6 +213,9 @@ def _check_zone(name: str) -> None:
         zone(name)
     except ValueError as error:
         raise ConfigurationError(f"CELERY_TIMEZONE: {error}") from None
+def _unread(environ: Mapping[str, str]) -> tuple[str, ...]:
+    known = {*VARIABLES.values(), *_READ_BY_CELERY}
+    return tuple(sorted(name for name in environ if name.startswith("CELERY_") and name not in known))
 
 
 def _check_broker(url: str) -> None:

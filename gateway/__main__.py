@@ -11,9 +11,9 @@ import msgspec
 import uvloop
 
 from executors import assembly
-from executors.settings import Settings
+from executors.settings import Settings, is_loopback
 from gateway.app import GatewayOptions, create_app
-from gateway.auth import Keys, is_loopback
+from gateway.auth import Keys
 from gateway.routes import ANALYZE
 from gateway.server import Server, listen
 from tasks.errors import ConfigurationError, StoreUnavailable

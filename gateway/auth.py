@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection, Sequence
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import NamedTuple
 
 from gateway.problems import Refusal
@@ -115,14 +114,6 @@ def _scopes(name: str, secret: str) -> tuple[str, frozenset[str]]:
             f"JOBGATE_API_KEYS: the scopes of {name!r} are some of {takes}, joined by +; got {last!r}"
         )
     return rest.strip(), words
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to `host` can only be reached from this machine."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _hostname(host: str) -> str:

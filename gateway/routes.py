@@ -255,6 +255,15 @@ OVERVIEW = (
 )
 
 OPERATING = (
+    _get(
+        "/api/v1/doctor",
+        diagnosis.examine,
+        "examine",
+        "What disagrees: record, broker, workers, settings",
+        "operating",
+        diagnosis.DiagnosisView,
+        problems=("capability-unsupported", *STORE),
+    ),
     _get("/", ops.index, "readIndex", "Where to go from here", "operating", ops.Index),
     _get("/livez", ops.live, "readLiveness", "Is the process alive", "operating", ops.Liveness),
     _get(

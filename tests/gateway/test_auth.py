@@ -9,8 +9,9 @@ import httpx2
 import pytest
 
 from executors.control import Control
+from executors.settings import is_loopback
 from gateway import scopes
-from gateway.auth import Keys, is_loopback
+from gateway.auth import Keys
 from gateway.routes import OPERATIONS
 from tasks.errors import ConfigurationError
 from tasks.store.store import JobStore

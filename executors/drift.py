@@ -1,0 +1,280 @@
+"""Where rows, broker and workers disagree; pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from executors.facts import Facts
+from executors.finding import Finding, Severity
+from executors.heartbeat import VERSION
+from executors.reason import in_seconds, is_live, shown, state_of
+from executors.settings import place_of
+from tasks.job import Mode
+from tasks.moment import moment
+from tasks.store.inventory import Inventory
+from tasks.worker import Worker
+
+Rule = Callable[[Facts, Inventory], Iterator[Finding]]
+
+#: Milliseconds after which what should have happened at once has not.
+OVERDUE = 5_000
+#: Messages that may lie at the broker beside those of waiting jobs before it is worth a word.
+LEFT_OVER = 100
+
+_START = "start a worker (python -m executors.celery_worker), or in thread mode the gateway (python -m gateway)"
+_SAME = "give workers the same TASK_MODULES as the gateway, and restart them"
+
+
+def drift(facts: Facts) -> Iterator[Finding]:
+    """What disagrees."""
+    if facts.record is not None:
+        for rule in _RULES:
+            yield from rule(facts, facts.record)
+
+
+def up(record: Inventory) -> list[Worker]:
+    """The workers that take jobs."""
+    return [worker for worker in record.workers if state_of(worker, record.now) == "up"]
+
+
+def _no_workers(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    if up(record):
+        return
+    due = sum(waiting.due for waiting in record.waiting)
+    last = max(record.workers, key=lambda worker: worker.seen_at, default=None)
+    seen = (
+        ""
+        if last is None
+        else f"; the last was {shown(last)} on {last.host}, at {in_seconds(last.seen_at, record.now)}"
+    )
+    yield Finding(
+        code="no_workers",
+        severity=Severity.ERROR if due else Severity.WARNING,
+        detail=f"nobody takes jobs, and {due} are due{seen}",
+        done="jobs are accepted, and wait in the record",
+        remedy=_START,
+        data={"due": due},
+    )
+
+
+def _unconsumed(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    served = {queue for worker in up(record) for queue in worker.queues}
+    waiting = defaultdict(list)
+    for found in record.waiting:
+        if found.due and served and found.queue not in served:
+            waiting[found.queue].append(found)
+    for queue, parts in waiting.items():
+        jobs, since = sum(part.due for part in parts), min(part.due_since or record.now for part in parts)
+        near = difflib.get_close_matches(queue, sorted(served), n=1)
+        meant = f"; was {near[0]} meant?" if near else ""
+        yield Finding(
+            code="queue_unconsumed",
+            severity=Severity.ERROR,
+            detail=f"{jobs} due jobs wait in queue {queue} since {in_seconds(since, record.now)}, which nobody "
+            f"consumes: live workers serve {', '.join(sorted(served))}{meant}",
+            remedy=f"start a worker with {queue} in its JOBGATE_QUEUES, or submit to a queue that is served",
+            data={"queue": queue, "due": jobs, "since": moment(since), "served": sorted(served)},
+        )
+
+
+def _unserved(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    served = {queue for worker in up(record) for queue in worker.queues}
+    idle = sorted({*facts.queues} - served - {found.queue for found in record.waiting if found.due})
+    if served and idle:
+        yield Finding(
+            code="queue_unserved",
+            severity=Severity.WARNING,
+            detail=f"jobs may be sent to {', '.join(idle)}, and no live worker serves that",
+            remedy="give gateway and workers the same JOBGATE_QUEUES and TASK_MODULES",
+            data={"queues": idle},
+        )
+
+
+def _task_unknown(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    for found in record.waiting:
+        takers = [worker for worker in up(record) if found.queue in worker.queues]
+        if takers and not any(found.task in worker.tasks for worker in takers):
+            yield Finding(
+                code="task_unknown",
+                severity=Severity.ERROR,
+                detail=f"{found.jobs} jobs of task {found.task} wait in queue {found.queue}, and none of the workers "
+                f"that serve it ({_names(takers)}) knows the task",
+                done="a job that reaches such a worker ends in FAILURE with unknown_task, and says so",
+                remedy=_SAME,
+                data={"task": found.task, "queue": found.queue, "jobs": found.jobs, "example": found.example},
+            )
+
+
+def _unregistered(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    known = {task for worker in up(record) for task in worker.tasks}
+    missing = sorted(task.name for task in facts.registry if task.name not in known)
+    if known and missing:
+        yield Finding(
+            code="task_unregistered",
+            severity=Severity.WARNING,
+            detail=f"{', '.join(missing[:10])} can be asked for, and no live worker has registered it",
+            remedy=_SAME,
+            data={"tasks": missing},
+        )
+
+
+def _versions(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    versions = {worker.version for worker in up(record)} | {VERSION}
+    if len(versions) > 1:
+        yield Finding(
+            code="versions_differ",
+            severity=Severity.WARNING,
+            detail=f"processes of versions {', '.join(sorted(versions))} share one record",
+            remedy="restart those that were left behind",
+            data={"versions": sorted(versions)},
+        )
+
+
+def _stale(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    held = {holding.owner: holding for holding in record.running}
+    for worker in record.workers:
+        if is_live(worker, record.now):
+            continue
+        holding = held.get(worker.owner)
+        jobs = holding.jobs if holding else 0
+        yield Finding(
+            code="worker_stale",
+            severity=Severity.WARNING if jobs else Severity.NOTE,
+            detail=f"worker {shown(worker)} on {worker.host} showed no life since "
+            f"{in_seconds(worker.seen_at, record.now)}; it holds {jobs} jobs",
+            done="its jobs go to others when their leases end; it is struck off after an hour",
+            remedy=f"look at {worker.host}: was it killed, is it stopped, can it reach the database?",
+            data={"worker": worker.name, "pid": worker.pid, "seen_at": moment(worker.seen_at), "jobs": jobs},
+        )
+
+
+def _upkeep(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    lease = min((holding.lease_until for holding in record.running), default=None)
+    moments = {
+        "a lease ended": lease,
+        "a delayed job came due": record.unstaged_since,
+        "a job expired": record.unexpired_since,
+    }
+    over = {what: at for what, at in moments.items() if at is not None and at < record.now - OVERDUE}
+    if over:
+        shown_all = ", ".join(f"{what} at {in_seconds(max(at, 0), record.now)}" for what, at in over.items())
+        yield Finding(
+            code="upkeep_absent",
+            severity=Severity.ERROR,
+            detail=f"{shown_all}, and nobody has seen to it: no process looks after the record",
+            remedy="start the scheduler (python -m executors.scheduler) or a gateway; if one runs, its log says what "
+            "keeps it",
+        )
+
+
+def _stalled(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    """Jobs that could run, slots that could run them, and a broker between."""
+    since: dict[str, int] = {}
+    for found in record.waiting:
+        if found.plain_since is not None and found.plain_since < record.now - OVERDUE:
+            since[found.queue] = min(found.plain_since, since.get(found.queue, found.plain_since))
+    for queue, moment_due in since.items():
+        takers = [worker for worker in up(record) if queue in worker.queues]
+        idle = [worker for worker in takers if worker.busy < worker.slots]
+        if idle and all(worker.mode == Mode.CELERY for worker in takers):
+            yield from _cause(facts, record, queue, moment_due, idle)
+
+
+def _cause(facts: Facts, record: Inventory, queue: str, since: int, idle: Sequence[Worker]) -> Iterator[Finding]:
+    broker = facts.broker
+    if broker is None or broker.error is not None:
+        return
+    rung = sum(found.rung for found in record.waiting if found.queue == queue)
+    lie = broker.messages.get(queue, 0)
+    what = f"jobs in queue {queue} are due since {in_seconds(since, record.now)} while slots of {_names(idle)} are idle"
+    data = {"queue": queue, "since": moment(since), "messages": lie, "rung": rung, "workers": _listed(idle)}
+    if lie:
+        yield Finding(
+            code="worker_deaf",
+            severity=Severity.ERROR,
+            detail=f"{what}, and {lie} messages for them lie at the broker {broker.place} unread: "
+            "those workers live, and do not reach the broker",
+            done="messages are repeated; nothing is lost",
+            remedy="on the worker's host, look whether CELERY_BROKER_URL leads to the same broker and the network lets "
+            "it through; then restart the worker",
+            data=data,
+        )
+    elif rung:
+        yield Finding(
+            code="rings_lost",
+            severity=Severity.WARNING,
+            detail=f"{what}; the broker was told of {rung} and has no message: it lost them, or a worker took them",
+            done="messages are repeated after two seconds while a slot is idle",
+            remedy="none, if it passes; else see worker_deaf",
+            data=data,
+        )
+    else:
+        yield Finding(
+            code="relay_absent",
+            severity=Severity.ERROR,
+            detail=f"{what}, and nobody tells the broker of them",
+            remedy="start a gateway or the scheduler (python -m executors.scheduler), with USE_CELERY=1 and this "
+            "database",
+            data=data,
+        )
+
+
+def _brokers_differ(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    if not facts.settings.use_celery:
+        return
+    ours = place_of(facts.settings.broker_url)
+    others: dict[str, list[Worker]] = defaultdict(list)
+    for worker in up(record):
+        if worker.broker and worker.broker != ours:
+            others[worker.broker].append(worker)
+    for place, workers in others.items():
+        yield Finding(
+            code="brokers_differ",
+            severity=Severity.WARNING,
+            detail=f"{_names(workers)} listen at {place}, and rings from here go to {ours}: unless both name the same "
+            "broker, they never meet",
+            remedy="give gateway, scheduler and workers the same CELERY_BROKER_URL",
+            data={"ours": ours, "theirs": place, "workers": _listed(workers)},
+        )
+
+
+def _orphans(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    heard = {queue for worker in up(record) if worker.mode == Mode.CELERY for queue in worker.queues}
+    for queue, lie in (facts.broker.messages if facts.broker else {}).items():
+        rung = sum(found.rung for found in record.waiting if found.queue == queue)
+        more = lie - rung
+        if more > (LEFT_OVER if queue in heard else 0):
+            yield Finding(
+                code="rings_orphaned",
+                severity=Severity.NOTE,
+                detail=f"{lie} messages lie in queue {queue} at the broker, and the record waits for {rung} of them: "
+                "the others are left over, or jobs that a Celery program sent",
+                done="a left-over starts nothing; a job that was sent is written down when a worker takes it",
+                remedy="none, where a worker serves the queue; they go as fast as it reads",
+                data={"queue": queue, "messages": lie, "rung": rung},
+            )
+
+
+def _names(workers: Sequence[Worker]) -> str:
+    return ", ".join(_listed(workers)[:5])
+
+
+def _listed(workers: Sequence[Worker]) -> list[str]:
+    return sorted({worker.name for worker in workers})
+
+
+_RULES: tuple[Rule, ...] = (
+    _no_workers,
+    _unconsumed,
+    _task_unknown,
+    _stalled,
+    _upkeep,
+    _brokers_differ,
+    _unserved,
+    _unregistered,
+    _versions,
+    _stale,
+    _orphans,
+)

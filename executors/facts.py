@@ -1,0 +1,61 @@
+"""What a doctor has to go by: settings, record, broker and host, each as it was read; None for what could not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from executors.settings import Settings
+from tasks.registry import Registry
+from tasks.store.inventory import Inventory
+
+
+class BrokerFacts(Struct, frozen=True, kw_only=True):
+    """A broker as it was met. `messages` are those that lie there, by queue; `error` says why nothing could be read.
+
+    The rest is Redis's: `memory` in bytes with its `max_memory` (0: none) and `policy`, `evicted` keys since its start,
+    `unacked` messages that a consumer with emulated acknowledgements holds, and whether `results` of a Celery result
+    backend lie beside the rings.
+    """
+
+    place: str
+    error: str | None = None
+    messages: Mapping[str, int] = {}
+    memory: int = 0
+    max_memory: int = 0
+    policy: str = ""
+    evicted: int = 0
+    unacked: int = 0
+    results: bool = False
+
+
+class WireFacts(Struct, frozen=True, kw_only=True):
+    """How a worker started with these settings would talk to the broker."""
+
+    acks_late: bool
+    ack_emulation: bool
+    result_backend: str | None
+    read_place: str
+
+
+class HostFacts(Struct, frozen=True, kw_only=True):
+    """This host and process. `skew`: its clock minus the database's, in milliseconds; `filesystem` is the kind that the
+    SQLite file lies on; `slot_threads` run bodies in this process, for `slots` of them."""
+
+    skew: int | None = None
+    filesystem: str | None = None
+    slot_threads: int = 0
+    slots: int = 0
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """Everything. `queues` are those that jobs may name, `tasks` those that can be asked for."""
+
+    settings: Settings
+    registry: Registry
+    queues: Sequence[str]
+    host: HostFacts
+    record: Inventory | None = None
+    broker: BrokerFacts | None = None
+    wire: WireFacts | None = None
