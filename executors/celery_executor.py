@@ -79,6 +79,8 @@ class CeleryExecutor:
         self._doorbell = Doorbell(broker_url, self._rings_lost)
         self._again = self._canaries_lost = False
         self._wake = asyncio.Event()
+        # Python 3.11 forgets a cancel that meets the wake-up, and this loop would never end.
+        self._ended = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -96,6 +98,7 @@ class CeleryExecutor:
 
     async def stop(self, grace: float) -> None:
         self._credit = dict.fromkeys(self._queues, 0)
+        self._ended = True
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -182,7 +185,7 @@ class CeleryExecutor:
         self._again = self._canaries_lost = True
 
     async def _run(self) -> None:
-        while True:
+        while not self._ended:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), IDLE_PAUSE)
             self._wake.clear()

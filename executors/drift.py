@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from executors.facts import Facts
 from executors.finding import Finding, Severity
-from executors.heartbeat import VERSION
+from executors.identity import VERSION
 from executors.reason import in_seconds, is_live, shown, state_of
 from executors.settings import place_of
 from tasks.job import Mode
-from tasks.moment import moment
+from tasks.moment import moment, moment_or_none
 from tasks.store.inventory import Inventory
 from tasks.worker import Worker
 
@@ -36,7 +36,7 @@ def drift(facts: Facts) -> Iterator[Finding]:
 
 def up(record: Inventory) -> list[Worker]:
     """The workers that take jobs."""
-    return [worker for worker in record.workers if state_of(worker, record.now) == "up"]
+    return [worker for worker in record.workers if worker.slots and state_of(worker, record.now) == "up"]
 
 
 def _no_workers(facts: Facts, record: Inventory) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def _unconsumed(facts: Facts, record: Inventory) -> Iterator[Finding]:
     served = {queue for worker in up(record) for queue in worker.queues}
     waiting = defaultdict(list)
     for found in record.waiting:
-        if found.due and served and found.queue not in served:
+        if found.due and served and found.queue not in {*served, *record.paused}:
             waiting[found.queue].append(found)
     for queue, parts in waiting.items():
         jobs, since = sum(part.due for part in parts), min(part.due_since or record.now for part in parts)
@@ -173,7 +173,8 @@ def _stalled(facts: Facts, record: Inventory) -> Iterator[Finding]:
     """Jobs that could run, slots that could run them, and a broker between."""
     since: dict[str, int] = {}
     for found in record.waiting:
-        if found.plain_since is not None and found.plain_since < record.now - OVERDUE:
+        overdue = found.plain_since is not None and found.plain_since < record.now - OVERDUE
+        if found.plain_since is not None and overdue and found.queue not in record.paused:
             since[found.queue] = min(found.plain_since, since.get(found.queue, found.plain_since))
     for queue, moment_due in since.items():
         takers = [worker for worker in up(record) if queue in worker.queues]
@@ -218,6 +219,33 @@ def _cause(facts: Facts, record: Inventory, queue: str, since: int, idle: Sequen
             remedy="start a gateway or the scheduler (python -m executors.scheduler), with USE_CELERY=1 and this "
             "database",
             data=data,
+        )
+
+
+def _deaf(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    deaf = [worker for worker in record.workers if state_of(worker, record.now) == "deaf"]
+    if deaf:
+        yield Finding(
+            code="worker_deaf",
+            severity=Severity.ERROR,
+            detail=f"{_names(deaf)} live and did not answer a message that was for them: they do not reach the broker",
+            done="their slots do not count; with USE_CELERY=auto threads stand in when nobody else is left",
+            remedy="on the worker's host, look whether CELERY_BROKER_URL leads to the same broker and the network lets "
+            "it through; then restart the worker",
+            data={"workers": _listed(deaf)},
+        )
+
+
+def _paused(facts: Facts, record: Inventory) -> Iterator[Finding]:
+    for queue, until in record.paused.items():
+        due = sum(found.due for found in record.waiting if found.queue == queue)
+        end = "it is resumed" if until is None else in_seconds(until, record.now)
+        yield Finding(
+            code="queue_paused",
+            severity=Severity.NOTE,
+            detail=f"queue {queue} is paused until {end}; {due} due jobs wait in it",
+            remedy=f"POST /api/v1/queues/{queue}/resume, when it has served its purpose",
+            data={"queue": queue, "due": due, "until": moment_or_none(until)},
         )
 
 
@@ -269,7 +297,9 @@ _RULES: tuple[Rule, ...] = (
     _no_workers,
     _unconsumed,
     _task_unknown,
+    _deaf,
     _stalled,
+    _paused,
     _upkeep,
     _brokers_differ,
     _unserved,

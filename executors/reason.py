@@ -50,7 +50,7 @@ def state_of(worker: Worker, now: int) -> str:
 
 def up(found: Situation) -> list[Worker]:
     """The workers that take jobs now."""
-    return [worker for worker in found.workers if state_of(worker, found.now) == "up"]
+    return [worker for worker in found.workers if worker.slots and state_of(worker, found.now) == "up"]
 
 
 def serving(found: Situation) -> list[Worker]:

@@ -8,7 +8,7 @@ from executors.base import Health
 from executors.reason import Reason, failure_of, in_seconds, serving, shown, state_of, up
 from executors.remedy import REMEDIES
 from tasks.job import Mode, State
-from tasks.moment import moment
+from tasks.moment import moment, moment_or_none
 from tasks.store.situation import MAX_AHEAD, Situation
 from tasks.worker import Worker
 
@@ -115,6 +115,25 @@ def _concurrency_limited(found: Situation, _: Health) -> Reason | None:
         detail=f"{limit.max_running} jobs of {limit.name} may run at once, and so many do: {first}{others}",
         data={"limit": limit.name, "max_running": limit.max_running, "running": running},
         remedy="a higher concurrency of the task, or wait for one of these to end",
+    )
+
+
+def _paused(found: Situation, _: Health) -> Reason | None:
+    pause = found.pause
+    if pause is None:
+        return None
+    until = "it is resumed" if pause.until is None else in_seconds(pause.until, found.now)
+    why = f": {pause.reason}" if pause.reason else ""
+    return Reason(
+        code="queue_paused",
+        detail=f"queue {pause.queue} is paused since {in_seconds(pause.since, found.now)} until {until}{why}",
+        data={
+            "queue": pause.queue,
+            "since": moment(pause.since),
+            "until": moment_or_none(pause.until),
+            "reason": pause.reason,
+        },
+        remedy=f"POST /api/v1/queues/{pause.queue}/resume",
     )
 
 
@@ -249,6 +268,7 @@ _RULES: tuple[Rule, ...] = (
     _held,
     _failed,
     _not_due,
+    _paused,
     _nobody_consumes,
     _task_unknown,
     _broker_away,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from sqlalchemy import text
@@ -57,7 +57,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 class Inventory(Struct, frozen=True, kw_only=True):
     """The record at `now`. `unstaged_since`, `unexpired_since`: the oldest moment that upkeep has let pass;
-    `oldest_end`: when the job with the oldest row ended, None while it has not."""
+    `oldest_end`: when the job with the oldest row ended, None while it has not; `paused`: each paused queue, and
+    until when."""
 
     now: int
     workers: Sequence[Worker]
@@ -67,6 +68,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
     unstaged_since: int | None
     unexpired_since: int | None
     oldest_end: int | None
+    paused: Mapping[str, int | None] = {}
 
 
 # Both halves are read by a partial index: jobs that have ended stand in none of them.
@@ -95,7 +97,7 @@ _OLDEST = text("SELECT finished_at FROM jobs ORDER BY id LIMIT 1")
 
 async def inventory_of(reader: Reader) -> Inventory:
     """What there is. Raises StoreUnavailable."""
-    now = await reader.now()
+    now, pauses = await reader.now(), await reader.pauses()
     recent = _OUTCOMES.bindparams(events=RECENT_EVENTS, after=now - RECENT)
     registry, waiting, running, outcomes, unstaged, unexpired, oldest = await reader.ask(
         workers.select().order_by(workers.c.name, workers.c.owner),
@@ -115,6 +117,7 @@ async def inventory_of(reader: Reader) -> Inventory:
         unstaged_since=_passed(unstaged[0][0], now),
         unexpired_since=_passed(unexpired[0][0], now),
         oldest_end=oldest[0][0] if oldest else None,
+        paused={queue: pause.until for queue, pause in pauses.items()},
     )
 
 

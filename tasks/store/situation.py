@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Executable, Integer, Row, func, or_, selec
 from sqlalchemy.sql.expression import literal
 
 from tasks.job import Job
+from tasks.queue import Pause
 from tasks.store.reader import Reader, to_worker
 from tasks.store.schema import jobs, limits, workers
 from tasks.store.writer import to_job
@@ -48,7 +49,7 @@ class Holder(Struct, frozen=True, kw_only=True):
 
 class Situation(Struct, frozen=True, kw_only=True):
     """A job and its surroundings at `now`. `ahead` counts the due jobs served before it, at most MAX_AHEAD; `workers`
-    are all that the registry remembers, those that are lost included."""
+    are all that the registry remembers, those that are lost included; `pause` is that of its queue."""
 
     now: int
     job: Job
@@ -56,6 +57,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     ahead: int
     limit: Limit | None
     workers: Sequence[Worker]
+    pause: Pause | None
 
 
 async def situation_of(reader: Reader, job_id: str, order: Order) -> Situation | None:
@@ -73,6 +75,7 @@ async def situation_of(reader: Reader, job_id: str, order: Order) -> Situation |
         ahead=await _ahead(reader, row, order),
         limit=await _limit(reader, row) if row.limit_name else None,
         workers=[to_worker(worker) for worker in registry],
+        pause=(await reader.pauses()).get(row.queue),
     )
 
 

@@ -110,6 +110,24 @@ async def test_given_back(client: httpx2.AsyncClient, hand: Hand, worker: Worker
     assert (ready["code"], back["code"], back["data"]["attempt"]) == ("ready", "given_back", 1)
 
 
+async def test_its_queue_is_paused(client: httpx2.AsyncClient, worker: Worker) -> None:
+    job = await submit(client)
+    pause = {"until": "2090-01-31T09:00:00Z", "reason": "the mail server moves"}
+    assert (await client.post("/api/v1/queues/celery/pause", json=pause)).status_code == 200
+    (reason,) = await why(client, job)
+    assert (reason["code"], reason["data"]["until"]) == ("queue_paused", "2090-01-31T09:00:00.000Z")
+    assert reason["detail"].endswith(": the mail server moves")
+    assert (await client.post(reason["remedy"].removeprefix("POST "))).status_code == 200
+    assert await codes(client, job) == ["ready"]
+
+
+async def test_a_worker_that_does_not_hear_is_no_consumer(client: httpx2.AsyncClient, hand: Hand) -> None:
+    await hand.store.beat(WORKER)
+    await hand.store.call_deaf(WORKER.name)
+    (reason,) = await why(client, await submit(client))
+    assert (reason["code"], reason["data"]["last_consumers"][0]["state"]) == ("nobody_consumes", "deaf")
+
+
 async def test_nobody_consumes_its_queue(client: httpx2.AsyncClient, hand: Hand, worker: Worker) -> None:
     (reason,) = await why(client, await submit(client, queue="high"))
     assert reason["code"] == "nobody_consumes"
