@@ -11,6 +11,7 @@ import redis
 from msgspec import structs
 from sqlalchemy import text
 
+from executors.base import Patience
 from executors.celery_executor import CeleryExecutor
 from executors.control import Control
 from executors.doctor import diagnose
@@ -183,7 +184,7 @@ class TestBroker:
 
     @pytest.fixture
     async def relay(self, store: JobStore, redis_url: str) -> AsyncIterator[CeleryExecutor]:
-        relay = CeleryExecutor(store, redis_url, [QUEUES], limited=False)
+        relay = CeleryExecutor(store, redis_url, [QUEUES], False, Patience(life=60, canary=60))
         await relay.start()
         yield relay
         await relay.stop(0)

@@ -113,7 +113,7 @@ async def test_given_back(client: httpx2.AsyncClient, hand: Hand, worker: Worker
 async def test_its_queue_is_paused(client: httpx2.AsyncClient, worker: Worker) -> None:
     job = await submit(client)
     pause = {"until": "2090-01-31T09:00:00Z", "reason": "the mail server moves"}
-    assert (await client.post("/api/v1/queues/celery/pause", json=pause)).status_code == 200
+    assert (await client.post("/api/v1/queues/celery/pause", params=pause)).status_code == 200
     (reason,) = await why(client, job)
     assert (reason["code"], reason["data"]["until"]) == ("queue_paused", "2090-01-31T09:00:00.000Z")
     assert reason["detail"].endswith(": the mail server moves")
