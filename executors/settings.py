@@ -213,6 +213,8 @@ def _check_zone(name: str) -> None:
         zone(name)
     except ValueError as error:
         raise ConfigurationError(f"CELERY_TIMEZONE: {error}") from None
+
+
 def _unread(environ: Mapping[str, str]) -> tuple[str, ...]:
     known = {*VARIABLES.values(), *_READ_BY_CELERY}
     return tuple(sorted(name for name in environ if name.startswith("CELERY_") and name not in known))

@@ -13,7 +13,7 @@ _CONTROLS = frozenset({
     "cancelJob", "holdJob", "releaseJob", "retryJob", "cancelTask", "retryTask",
     "pauseSchedule", "resumeSchedule", "runSchedule", "runScheduledTask",
 })  # fmt: skip
-_SECRETS = frozenset({"readAudit"})
+_SECRETS = frozenset({"readAudit", "examine"})
 
 
 def scope_of(operation: Operation) -> str:

@@ -17,6 +17,12 @@ from executors.heartbeat import Heartbeat
 from executors.keeper import Claimer, Keeper, Running
 from executors.runner import Runner
 from executors.settling import Settling
+from executors.base import Patience
+from executors.celery_executor import CeleryExecutor
+from executors.heartbeat import Heartbeat
+from executors.keeper import Claimer, Keeper, Running
+from executors.runner import Runner
+from executors.strangers import Strangers
 from executors.thread_executor import ThreadExecutor
 from tasks import task
 from tasks.admission import Admission, Defaults
@@ -246,3 +252,13 @@ def test_what_comes_too_late_for_one_body_does_not_hit_the_next() -> None:
             late.run(lambda: (late.interrupt(Cancelled), sum(1 for _ in range(1_000))))
     finally:
         signal.signal(SIGNAL, before)
+
+
+async def test_a_relay_that_is_woken_while_it_is_stopped_ends(store: JobStore, redis_url: str) -> None:
+    relay = CeleryExecutor(store, redis_url, [[QUEUE]], Patience(), Strangers())
+    await relay.start()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    relay.taken(None)  # a transaction of the writer was committed just now
+    ended, _ = await asyncio.wait([asyncio.create_task(relay.stop(0))], timeout=5)
+    assert ended

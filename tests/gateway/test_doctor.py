@@ -18,6 +18,7 @@ from executors.doctor import diagnose
 from executors.examination import Doctor
 from executors.finding import Finding, exit_status
 from executors.settings import Settings, place_of
+from executors.strangers import Strangers
 from tasks import step
 from tasks.job import ErrorCode
 from tasks.step import Failure
@@ -184,7 +185,7 @@ class TestBroker:
 
     @pytest.fixture
     async def relay(self, store: JobStore, redis_url: str) -> AsyncIterator[CeleryExecutor]:
-        relay = CeleryExecutor(store, redis_url, [QUEUES], False, Patience(life=60, canary=60))
+        relay = CeleryExecutor(store, redis_url, [QUEUES], Patience(life=60, canary=60), Strangers())
         await relay.start()
         yield relay
         await relay.stop(0)
