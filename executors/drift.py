@@ -101,7 +101,7 @@ def _task_unknown(facts: Facts, record: Inventory) -> Iterator[Finding]:
                 severity=Severity.ERROR,
                 detail=f"{found.jobs} jobs of task {found.task} wait in queue {found.queue}, and none of the workers "
                 f"that serve it ({_names(takers)}) knows the task",
-                done="they wait for a worker that knows it, for JOBGATE_UNKNOWN_TASK_PATIENCE, then fail with unknown_task",
+                done="they wait for one that does, for JOBGATE_UNKNOWN_TASK_PATIENCE, then fail with unknown_task",
                 remedy=_SAME,
                 data={"task": found.task, "queue": found.queue, "jobs": found.jobs, "example": found.example},
             )

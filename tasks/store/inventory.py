@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import text
 
 from tasks.store.reader import Reader, to_worker
-from tasks.store.schema import workers
+from tasks.store.schema import pauses, workers
 from tasks.store.statements import WAITING
 from tasks.worker import Worker
 
@@ -97,9 +97,9 @@ _OLDEST = text("SELECT finished_at FROM jobs ORDER BY id LIMIT 1")
 
 async def inventory_of(reader: Reader) -> Inventory:
     """What there is. Raises StoreUnavailable."""
-    now, pauses = await reader.now(), await reader.pauses()
+    now = await reader.now()
     recent = _OUTCOMES.bindparams(events=RECENT_EVENTS, after=now - RECENT)
-    registry, waiting, running, outcomes, unstaged, unexpired, oldest = await reader.ask(
+    registry, waiting, running, outcomes, unstaged, unexpired, oldest, paused = await reader.ask(
         workers.select().order_by(workers.c.name, workers.c.owner),
         _WAITING,
         _RUNNING,
@@ -107,6 +107,7 @@ async def inventory_of(reader: Reader) -> Inventory:
         _UNSTAGED,
         _UNEXPIRED,
         _OLDEST,
+        pauses.select().where(pauses.c.until.is_(None) | (pauses.c.until > now)),
     )
     return Inventory(
         now=now,
@@ -117,7 +118,7 @@ async def inventory_of(reader: Reader) -> Inventory:
         unstaged_since=_passed(unstaged[0][0], now),
         unexpired_since=_passed(unexpired[0][0], now),
         oldest_end=oldest[0][0] if oldest else None,
-        paused={queue: pause.until for queue, pause in pauses.items()},
+        paused={row.queue: row.until for row in paused},
     )
 
 
