@@ -31,7 +31,6 @@ _UNREAD = {
     "CELERY_ACKS_LATE": "messages are acknowledged early: the lease in the record decides what was lost",
     "CELERY_VISIBILITY_TIMEOUT": "there is none: a message is a ring, and a lost one is repeated",
     "CELERY_BROKER_TRANSPORT_OPTIONS": "the transport's options are the product's own (docs/decisions/0003)",
-    "CELERY_TIMEZONE": "a schedule has its own time zone, and everything inside is UTC",
     "CELERY_ENABLE_UTC": "everything inside is UTC",
     "CELERY_WORKER_PREFETCH_MULTIPLIER": "it is 1: a worker holds as little as it can",
     "CELERY_BEAT_SCHEDULE": "schedules are rows: see docs/http.md",

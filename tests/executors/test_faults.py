@@ -12,16 +12,13 @@ from pathlib import Path
 import pytest
 
 from executors import identity
-from executors.body import SIGNAL, MainSeat
-from executors.heartbeat import Heartbeat
-from executors.keeper import Claimer, Keeper, Running
-from executors.runner import Runner
-from executors.settling import Settling
 from executors.base import Patience
+from executors.body import SIGNAL, MainSeat
 from executors.celery_executor import CeleryExecutor
 from executors.heartbeat import Heartbeat
 from executors.keeper import Claimer, Keeper, Running
 from executors.runner import Runner
+from executors.settling import Settling
 from executors.strangers import Strangers
 from executors.thread_executor import ThreadExecutor
 from tasks import task

@@ -149,7 +149,7 @@ FINDINGS: Sequence[tuple[Facts, str, Severity, str]] = [
     (record(oldest_end=NOW - 8 * 86_400_000), "retention_behind", Severity.WARNING, "24 hours ago"),
     (structs.replace(WELL, host=HostFacts(skew=0, slots=4, slot_threads=6)),
      "threads_given_up", Severity.WARNING, "2 threads"),
-    (settings(unread=("CELERY_TIMEZONE",)), "setting_unread", Severity.NOTE, "its own time zone"),
+    (settings(unread=("CELERY_ENABLE_UTC",)), "setting_unread", Severity.NOTE, "everything inside is UTC"),
     (record(outcomes=[outcome(count=3)]), "task_failing", Severity.WARNING, "3 of the last 3 attempts of"),
     (record(outcomes=[outcome(), outcome(status="SUCCESS", error_code=None, error_type=None, message=None, count=9)]),
      "task_failing", Severity.NOTE, "1 of the last 10 attempts"),
