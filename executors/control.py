@@ -10,9 +10,9 @@ from msgspec import Struct
 from executors.base import Capabilities, Executor, Health, Standing
 from executors.bulk import Bulks
 from executors.crew import Crew
-from executors.limits import Limits
 from executors.examination import Doctor
 from executors.finding import Diagnosis
+from executors.limits import Limits
 from executors.queues import Queues
 from executors.reason import Explanation
 from executors.schedules import Schedules
