@@ -66,10 +66,6 @@ class AutoExecutor:
         return self._carrier.capabilities
 
     @property
-    def superseded(self) -> int:
-        return self._threads.superseded
-
-    @property
     def slots(self) -> int:
         return self._threads.busy if self._trouble is None else self._threads.slots
 

@@ -83,10 +83,6 @@ class Executor(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    @property
-    def superseded(self) -> int:
-        """How many outcomes of this process came too late and were refused."""
-
     async def start(self) -> None:
         """Begin to carry; called once."""
 

@@ -48,8 +48,6 @@ class CeleryExecutor:
     """The relay. It hangs on the store's writer: the transaction that accepts jobs marks those to ring for as well."""
 
     standing = Standing(setting="celery", mode=Mode.CELERY)
-    #: Workers settle, not the relay; each of them logs what it was refused.
-    superseded = 0
 
     def __init__(
         self,

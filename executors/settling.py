@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from tasks.errors import JobgateError, StoreUnavailable
 from tasks.job import ErrorCode, State
 from tasks.step import Failure, Step
 from tasks.store.store import JobStore
+from tasks.store.tallies import SUPERSEDED
 
 log = logging.getLogger("jobgate.settling")
 
@@ -21,7 +23,7 @@ PAUSE = 0.25
 
 
 class Settling:
-    """Settles steps; counts those that came too late in `superseded`. `patience`: seconds, see `hurry`."""
+    """Settles steps; those that came too late are counted in the store. `patience`: seconds, see `hurry`."""
 
     def __init__(self, store: JobStore, reports: Reports, patience: float) -> None:
         self._store = store
@@ -29,7 +31,6 @@ class Settling:
         self._patience = patience
         self._deadline = math.inf
         self._open: set[asyncio.Future[Any]] = set()
-        self.superseded = 0
 
     def settle_soon(self, steps: Sequence[Step]) -> None:
         """`settle` for a carrier that does not wait. Without a task for each where the first try is enough."""
@@ -69,8 +70,9 @@ class Settling:
             log.error("job %s: the outcome of attempt %d is given up: %s", step.job_id, step.attempt, error)  # noqa: TRY400  # no trace: it was logged before
             return None
         if state is None:
-            self.superseded += 1
             log.warning("job %s: attempt %d had lost its lease; its outcome is refused", step.job_id, step.attempt)
+            with contextlib.suppress(JobgateError):
+                await self._store.run(SUPERSEDED)
         return state
 
     def _after_first_try(self, steps: Sequence[Step], done: asyncio.Future[list[State | None]]) -> None:

@@ -173,11 +173,6 @@ class ThreadExecutor:
         detail = f"{self.busy} of {self.slots} slots busy, {self.abandoned} threads abandoned"
         return Health(ok=self._open, detail=detail)
 
-    @property
-    def superseded(self) -> int:
-        """How many outcomes came too late and were refused."""
-        return self._settling.superseded
-
     def wanted(self, accepting: bool) -> Query | None:
         if not self._claiming or not self._open or self._free == 0 or not (accepting or self._backlog):
             return None

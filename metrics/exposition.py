@@ -104,4 +104,5 @@ class Exposition:
         self._instruments.gauges = Gauges(
             due=await self._tallies.due(), workers=await self._store.workers(), schedules=schedules
         )
+        self._instruments.superseded = await self._tallies.superseded()
         self._read_at = time.monotonic()

@@ -48,10 +48,8 @@ class Standing(Protocol):
 
 
 class Carrier(Protocol):
-    """This process's executor, as far as it is counted. `superseded`: late or doubled writes that were refused."""
+    """This process's executor, as far as it is shown."""
 
-    @property
-    def superseded(self) -> int: ...
     @property
     def standing(self) -> Standing: ...
 
@@ -74,6 +72,7 @@ class Instruments(Collector):
         self.gauges: Gauges | None = None
         #: `states[queue][state]`: jobs now in each state.
         self.states: Mapping[Pair, Series] = {}
+        self.superseded = 0
         self.collect_errors = 0
         self.collect_seconds = 0.0
         self._registry = CollectorRegistry(auto_describe=False)
@@ -109,9 +108,8 @@ class Instruments(Collector):
     def _own(self) -> Iterator[Metric]:
         build = {"version": self._build.version, "executor": self._build.executor, "database": self._build.database}
         yield InfoMetricFamily("jobgate_build", "What runs here.", value=build)
-        superseded = 0 if self._carrier is None else self._carrier.superseded
         yield CounterMetricFamily(
-            "jobgate_jobs_superseded", "Late or doubled writes that this process was refused.", value=superseded
+            "jobgate_jobs_superseded", "Outcomes that came too late and were refused.", value=self.superseded
         )
         yield CounterMetricFamily(
             "jobgate_collect_errors",

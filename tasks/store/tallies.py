@@ -54,6 +54,10 @@ _READ = text("SELECT name, task, queue, label, count, total FROM tallies")
 # Reads the index of due jobs, and nothing of those that are delayed, held, running or have ended.
 _DUE = "SELECT queue, count(*), ({clock} - min(due_at)) / 1000.0 FROM jobs WHERE rank IS NOT NULL GROUP BY queue"
 # `value` is one of the JSON lists [name, task, queue, label, count, total]: one statement, so that the lock is short.
+#: The one tally that no event tells of: an outcome that came too late, and was refused.
+SUPERSEDED = """INSERT INTO tallies (name, task, queue, label, count, total) VALUES ('superseded', '', '', '', 1, 0)
+    ON CONFLICT (name, task, queue, label) DO UPDATE SET count = tallies.count + 1"""
+_SUPERSEDED = text("SELECT count FROM tallies WHERE name = 'superseded'")
 _ADD = """INSERT INTO tallies (name, task, queue, label, count, total)
     SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS DOUBLE PRECISION)
     FROM {rows} WHERE true ON CONFLICT (name, task, queue, label)
@@ -121,6 +125,12 @@ class Tallies:
             async with self._engine.connect() as connection:
                 rows = (await connection.execute(self._due)).all()
         return {queue: (number, max(0.0, float(age))) for queue, number, age in rows}
+
+    async def superseded(self) -> int:
+        """How many outcomes came too late and were refused, in any process."""
+        with _answering():
+            async with self._engine.connect() as connection:
+                return (await connection.execute(_SUPERSEDED)).scalar() or 0
 
     async def _pass(self, stretch: int) -> int | None:
         """The number of events counted: 0 when there are none, None when somebody else was faster."""

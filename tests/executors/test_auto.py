@@ -156,6 +156,7 @@ def test_a_worker_that_a_black_hole_left_deaf_connects_anew(site: Site) -> None:
 
 def test_a_stopped_worker_that_wakes_late_gives_up_what_it_lost(site: Site, ledger: Ledger) -> None:
     deployment, worker = site.deployment, site.deployment.workers[0]
+    refused = site.metric("jobs_superseded_total")
     job = deployment.submit("loop", str(ledger), PATIENCE)
     assert deployment.reaches(job, "STARTED")["mode"] == "celery"
     os.killpg(worker.pid, signal.SIGSTOP)
@@ -175,6 +176,7 @@ def test_a_stopped_worker_that_wakes_late_gives_up_what_it_lost(site: Site, ledg
     ended = deployment.ended(job)
     assert (ended["status"], ended["attempt"]) == ("REVOKED", 2)
     assert ledger.lines() == ["LeaseLost", "Cancelled"]
+    eventually(lambda: site.metric("jobs_superseded_total") == refused + 1, PATIENCE, "its late word is counted")
     assert deployment.statuses(job) == ["PENDING", "STARTED", "RETRY", "STARTED", "REVOKED"]
 
 

@@ -46,7 +46,6 @@ class Hand:
     """The executor of these tests."""
 
     standing = Standing(setting="thread", mode=Mode.THREAD)
-    superseded = 0
     capabilities = Capabilities(stop_running_sync="interrupt", stop_running_async="cooperative", hard_limit="interrupt")
 
     def __init__(self, store: JobStore) -> None:

@@ -20,7 +20,7 @@ from metrics.exposition import Exposition, wants_openmetrics
 from metrics.instruments import Build
 from tasks.job import Mode
 from tasks.store.store import JobStore
-from tasks.store.tallies import Tallies
+from tasks.store.tallies import SUPERSEDED, Tallies
 from tasks.worker import Worker
 from tests.metrics import rows
 
@@ -162,9 +162,10 @@ async def test_workers_are_counted_by_executor_and_state(store: JobStore, eyes: 
 
 async def test_the_carrier_in_use_and_refused_writes_are_shown(store: JobStore) -> None:
     class Carrier:
-        superseded = 3
         standing = Standing(setting="auto", mode=Mode.THREAD, fallback="broker", fallbacks={"broker": 2, "deaf": 0})
 
+    for _ in range(3):
+        await store.run(SUPERSEDED)
     page = await scrape(Exposition(store, BUILD, carrier=Carrier()))
     assert value(page, "jobs_superseded_total") == 3
     assert [value(page, "carrier", executor=mode) for mode in ("thread", "celery")] == [1, 0]
