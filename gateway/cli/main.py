@@ -12,7 +12,20 @@ from typer.core import TyperGroup
 
 from executors.identity import VERSION
 from executors.settings import CallerSettings
-from gateway.cli import bulk, jobs, output, overview, processes, queues, record, schedules, stack, steer, workers
+from gateway.cli import (
+    bulk,
+    health,
+    jobs,
+    output,
+    overview,
+    processes,
+    queues,
+    record,
+    schedules,
+    stack,
+    steer,
+    workers,
+)
 from gateway.cli.exits import command_error
 
 
@@ -63,7 +76,7 @@ _PANELS: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     (JOBS, (jobs.submit, jobs.status, jobs.result, jobs.attempts, jobs.wait, jobs.why, jobs.logs, jobs.list_)),
     (JOBS, (steer.cancel, steer.retry, steer.hold, steer.release, bulk.delete, bulk.bulk)),
     (SHOW, (overview.tasks, overview.stats, overview.audit)),
-    (RUN, (processes.serve, processes.scheduler, record.config)),
+    (RUN, (processes.serve, processes.scheduler, health.check, health.doctor, record.config)),
 )
 for panel, commands in _PANELS:
     for command in commands:

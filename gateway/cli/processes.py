@@ -8,29 +8,38 @@ from typing import Annotated, Never
 
 import typer
 
+from gateway.cli import health
+
 #: What comes after the command goes to Celery as it is.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def serve() -> None:
     """Start the gateway: HTTP, and in thread mode the jobs."""
-    _become("gateway")
+    become("gateway")
 
 
 def worker(
+    required: Annotated[
+        list[str] | None,
+        typer.Option("--require", metavar="TASK", help="Look first: this task must be there, and the broker answer."),
+    ] = None,
     options: Annotated[
         list[str] | None, typer.Argument(metavar="[CELERY OPTION]...", help="Options of `celery worker`.")
     ] = None,
 ) -> None:
     """Start a Celery worker."""
-    _become("executors.celery_worker", *(options or []))
+    if required:
+        health.require(required)
+    become("executors.celery_worker", *(options or []))
 
 
 def scheduler() -> None:
     """Start the scheduler, which keeps jobs moving where no gateway runs."""
-    _become("executors.scheduler")
+    become("executors.scheduler")
 
 
-def _become(module: str, *arguments: str) -> Never:
+def become(module: str, *arguments: str) -> Never:
+    """Run a module of ours in the place of this command."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module, no shell wanted

@@ -11,6 +11,7 @@ from gateway.cli import output
 from gateway.cli.argument import by_place_and_name, value_of
 from gateway.cli.door import address
 from gateway.cli.options import AsJson, DryRun, Yes, door
+from gateway.cli.processes import PASS_ON, become
 
 app = typer.Typer(name="schedules", help="List the schedules, or steer one.", invoke_without_command=True)
 
@@ -187,6 +188,16 @@ def backfill(
     else:
         words = "would be made" if dry_run else "were made"
         output.say(f"{answer['count']} jobs {words}; {answer['existing']} fire times had been decided before")
+
+
+@app.command("import", context_settings=PASS_ON)
+def import_(
+    options: Annotated[
+        list[str], typer.Argument(metavar="beat|django SOURCE...", help="`beat module:app`, or `django DATABASE_URL`.")
+    ],
+) -> None:
+    """Take schedules over from Celery's beat_schedule or from django-celery-beat, into the store of DATABASE_URL."""
+    become("executors.celery_import", *options)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -48,8 +48,7 @@ class JobStore(Reader):
         found = await self.revision()
         if found != HEAD:
             raise ConfigurationError(
-                f"the database has schema {found or 'none'}, this release needs {HEAD}: "
-                "run `python -m tasks.store.migrate $DATABASE_URL` first"
+                f"the database has schema {found or 'none'}, this release needs {HEAD}: run `jobgate db upgrade` first"
             )
         await self._backend.start()
         self.writer.start()

@@ -51,7 +51,7 @@ async def test_a_second_upgrade_does_nothing(bench: Bench, url: str) -> None:
 
 async def test_postgresql_is_not_brought_up_to_date_behind_its_owners_back(postgres_server: Postgres) -> None:
     empty = postgres_server.fresh(migrated=False)
-    with pytest.raises(ConfigurationError, match=r"has schema none, this release needs .*tasks\.store\.migrate"):
+    with pytest.raises(ConfigurationError, match=r"has schema none, this release needs .*jobgate db upgrade"):
         await open_store(empty, Mode.THREAD)
 
 
