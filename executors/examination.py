@@ -17,6 +17,7 @@ from executors.complaint import complaints
 from executors.drift import drift
 from executors.facts import BrokerFacts, Facts, HostFacts, WireFacts
 from executors.finding import Diagnosis, Finding, worst_first
+from executors.schedule_audit import schedule_audit
 from executors.settings import Settings
 from tasks.registry import Registry
 from tasks.store.inventory import inventory_of
@@ -30,7 +31,7 @@ _PATIENCE = 15.0
 
 def examine(facts: Facts) -> list[Finding]:
     """All that disagrees, worst first; pure."""
-    return worst_first([*drift(facts), *audit(facts), *broker_audit(facts), *complaints(facts)])
+    return worst_first([*drift(facts), *audit(facts), *broker_audit(facts), *complaints(facts), *schedule_audit(facts)])
 
 
 class Doctor:

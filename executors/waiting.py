@@ -7,9 +7,10 @@ from collections.abc import Callable
 from executors.base import Health
 from executors.reason import Reason, failure_of, in_seconds, serving, shown, state_of, up
 from executors.remedy import REMEDIES
-from tasks.job import Mode, State
+from tasks.job import Job, Mode, State
+from tasks.limits import key_of
 from tasks.moment import moment, moment_or_none
-from tasks.store.situation import MAX_AHEAD, Situation
+from tasks.store.situation import MAX_AHEAD, Limit, Situation
 from tasks.worker import Worker
 
 Rule = Callable[[Situation, Health], Reason | None]
@@ -78,16 +79,16 @@ def _not_due(found: Situation, _: Health) -> Reason | None:
 
 
 def _rate_limited(found: Situation, _: Health) -> Reason | None:
-    limit, job = found.limit, found.job
-    if limit is None or not limit.interval or job.held or job.due_at > found.now:
+    if found.job.held or found.job.due_at > found.now:
         return None
-    until = max(limit.free_at, found.now) + round(limit.ahead * limit.interval)
-    if until <= found.now:
+    rates = [(_rated_until(limit, found.now), limit) for limit in found.limits if limit.interval]
+    until, limit = max(rates, key=lambda rate: rate[0], default=(0, None))
+    if limit is None or until <= found.now:
         return None
     before = f", after {limit.ahead} others" if limit.ahead else ""
     return Reason(
         code="rate_limited",
-        detail=f"the rate limit of task {limit.name} lets it start at {in_seconds(until, found.now)}{before}",
+        detail=f"the rate limit of {_named(limit, found.job)} lets it start at {in_seconds(until, found.now)}{before}",
         data={
             "limit": limit.name,
             "seconds_between_starts": limit.interval / 1000,
@@ -99,9 +100,19 @@ def _rate_limited(found: Situation, _: Health) -> Reason | None:
     )
 
 
+def _rated_until(limit: Limit, now: int) -> int:
+    return max(limit.free_at, now) + round(limit.ahead * limit.interval)
+
+
+def _named(limit: Limit, job: Job) -> str:
+    key = key_of(limit.name, job.task)
+    return f"task {job.task}" if key is None else f"task {job.task} with concurrency key {key!r}"
+
+
 def _concurrency_limited(found: Situation, _: Health) -> Reason | None:
-    limit = found.limit
-    if limit is None or limit.max_running is None or limit.running < limit.max_running:
+    reached = (one for one in found.limits if one.max_running is not None and one.running >= one.max_running)
+    limit = next(reached, None)
+    if limit is None or not limit.holders:
         return None
     names = {worker.owner: shown(worker) for worker in found.workers}
     running = [
@@ -112,7 +123,8 @@ def _concurrency_limited(found: Situation, _: Health) -> Reason | None:
     others = f" and {limit.running - 1} more" if limit.running > 1 else ""
     return Reason(
         code="concurrency_limited",
-        detail=f"{limit.max_running} jobs of {limit.name} may run at once, and so many do: {first}{others}",
+        detail=f"{limit.max_running} jobs of {_named(limit, found.job)} may run at once, and so many do: "
+        f"{first}{others}",
         data={"limit": limit.name, "max_running": limit.max_running, "running": running},
         remedy="a higher concurrency of the task, or wait for one of these to end",
     )

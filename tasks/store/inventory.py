@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from tasks.store.reader import Reader, to_worker
-from tasks.store.schema import pauses, workers
+from tasks.store.schema import pauses, schedules, workers
 from tasks.store.statements import WAITING
 from tasks.worker import Worker
 
@@ -55,6 +57,18 @@ class Outcome(Struct, frozen=True, kw_only=True):
     job_id: str
 
 
+class Planned(Struct, frozen=True, kw_only=True):
+    """A schedule that stands: when it fires next, why it is paused, what kept it from making its last job."""
+
+    name: str
+    timezone: str
+    cron: bool
+    enabled: bool
+    paused: str | None
+    next_at: int | None
+    error: str | None
+
+
 class Inventory(Struct, frozen=True, kw_only=True):
     """The record at `now`. `unstaged_since`, `unexpired_since`: the oldest moment that upkeep has let pass;
     `oldest_end`: when the job with the oldest row ended, None while it has not; `paused`: each paused queue, and
@@ -69,6 +83,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
     unexpired_since: int | None
     oldest_end: int | None
     paused: Mapping[str, int | None] = {}
+    schedules: Sequence[Planned] = ()
 
 
 # Both halves are read by a partial index: jobs that have ended stand in none of them.
@@ -99,7 +114,7 @@ async def inventory_of(reader: Reader) -> Inventory:
     """What there is. Raises StoreUnavailable."""
     now = await reader.now()
     recent = _OUTCOMES.bindparams(events=RECENT_EVENTS, after=now - RECENT)
-    registry, waiting, running, outcomes, unstaged, unexpired, oldest, paused = await reader.ask(
+    registry, waiting, running, outcomes, unstaged, unexpired, oldest, paused, planned = await reader.ask(
         workers.select().order_by(workers.c.name, workers.c.owner),
         _WAITING,
         _RUNNING,
@@ -108,6 +123,7 @@ async def inventory_of(reader: Reader) -> Inventory:
         _UNEXPIRED,
         _OLDEST,
         pauses.select().where(pauses.c.until.is_(None) | (pauses.c.until > now)),
+        schedules.select().where(schedules.c.deleted_at.is_(None)).order_by(schedules.c.name),
     )
     return Inventory(
         now=now,
@@ -119,6 +135,20 @@ async def inventory_of(reader: Reader) -> Inventory:
         unexpired_since=_passed(unexpired[0][0], now),
         oldest_end=oldest[0][0] if oldest else None,
         paused={row.queue: row.until for row in paused},
+        schedules=[_planned(row) for row in planned],
+    )
+
+
+def _planned(row: Row[Any]) -> Planned:
+    spec = msgspec.json.decode(row.spec)
+    return Planned(
+        name=row.name,
+        timezone=spec.get("timezone") or "UTC",
+        cron="cron" in spec,
+        enabled=bool(row.enabled),
+        paused=row.paused,
+        next_at=row.next_at,
+        error=row.error,
     )
 
 

@@ -55,7 +55,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     job: Job
     finished_by: str | None
     ahead: int
-    limit: Limit | None
+    limits: Sequence[Limit]
     workers: Sequence[Worker]
     pause: Pause | None
 
@@ -73,7 +73,7 @@ async def situation_of(reader: Reader, job_id: str, order: Order) -> Situation |
         job=to_job(tuple(row)[: len(_JOB)]),
         finished_by=row.finished_by,
         ahead=await _ahead(reader, row, order),
-        limit=await _limit(reader, row) if row.limit_name else None,
+        limits=await _limits(reader, row) if row.limit_name else [],
         workers=[to_worker(worker) for worker in registry],
         pause=(await reader.pauses()).get(row.queue),
     )
@@ -92,24 +92,30 @@ async def _ahead(reader: Reader, row: Row[Sequence[object]], order: Order) -> in
     return int((await reader.ask(_count(before & jobs.c.limit_name.in_({"", row.limit_name}))))[0][0][0])
 
 
-async def _limit(reader: Reader, row: Row[Sequence[object]]) -> Limit | None:
-    mine = jobs.c.limit_name == row.limit_name
+async def _limits(reader: Reader, row: Row[Sequence[object]]) -> Sequence[Limit]:
+    """Its own, and the one of its task that stands above that of a concurrency key."""
+    above = select(limits.c.task).where(limits.c.name == row.limit_name)
+    mine = select(limits).where(or_(limits.c.name == row.limit_name, limits.c.name.in_(above)))
+    (found,) = await reader.ask(mine.order_by(limits.c.task.is_(None)))
+    return [await _limit(reader, row, limit) for limit in found]
+
+
+async def _limit(reader: Reader, row: Row[Sequence[object]], limit: Row[Sequence[object]]) -> Limit:
+    # A task's limit counts all jobs of the task, by whatever limit they came.
+    mine = or_(jobs.c.limit_name == limit.name, jobs.c.task == limit.name)
     ahead = _count((jobs.c.queue == row.queue) & mine & _before(row)) if row.rank is not None else select(literal(0))
     running = mine & (jobs.c.status == "STARTED")
     named = select(jobs.c.id, jobs.c.owner, jobs.c.started_at).where(running)
-    found, counted, (held,), holders = await reader.ask(
-        select(limits).where(limits.c.name == row.limit_name),
+    counted, (held,), holders = await reader.ask(
         ahead,
         select(func.count()).select_from(jobs).where(running),
         named.order_by(jobs.c.started_at).limit(MAX_HOLDERS),
     )
-    if not found:
-        return None
     return Limit(
-        name=found[0].name,
-        interval=found[0].interval,
-        max_running=found[0].max_running,
-        free_at=round(found[0].free_at),
+        name=limit.name,
+        interval=limit.interval,
+        max_running=limit.max_running,
+        free_at=round(limit.free_at),
         ahead=int(counted[0][0]),
         running=held[0],
         holders=[Holder(**holder._mapping) for holder in holders],

@@ -16,7 +16,7 @@ from executors.finding import Finding, Severity, exit_status
 from executors.settings import Settings
 from tasks import task
 from tasks.registry import Registry
-from tasks.store.inventory import Holding, Inventory, Outcome, Waiting
+from tasks.store.inventory import Holding, Inventory, Outcome, Planned, Waiting
 from tasks.worker import Worker
 
 NOW = 1_900_000_000_000
@@ -87,6 +87,12 @@ def outcome(**fields: Any) -> Outcome:
     return Outcome(**{**plain, **fields})
 
 
+def planned(**fields: Any) -> Planned:
+    plain: dict[str, Any] = {"name": "nightly", "timezone": "UTC", "cron": True, "enabled": True, "paused": None,
+                             "next_at": NOW + 1, "error": None}  # fmt: skip
+    return Planned(**{**plain, **fields})
+
+
 def codes(facts: Facts) -> list[str]:
     return [finding.code for finding in examine(facts)]
 
@@ -153,6 +159,10 @@ FINDINGS: Sequence[tuple[Facts, str, Severity, str]] = [
     (record(outcomes=[outcome(count=3)]), "task_failing", Severity.WARNING, "3 of the last 3 attempts of"),
     (record(outcomes=[outcome(), outcome(status="SUCCESS", error_code=None, error_type=None, message=None, count=9)]),
      "task_failing", Severity.NOTE, "1 of the last 10 attempts"),
+    (record(schedules=[planned(next_at=LONG_AGO)]), "schedules_overdue", Severity.ERROR, "no process fires"),
+    (record(schedules=[planned(enabled=False, paused="failures")]), "schedule_paused", Severity.WARNING, "paused"),
+    (record(schedules=[planned(error="no task x")]), "schedule_broken", Severity.WARNING, "its last job: no task x"),
+    (record(schedules=[planned(timezone="Asia/Shanghai")]), "schedule_zone", Severity.NOTE, "of Asia/Shanghai"),
     (record(waiting=waiting(attempts=12)), "retries_endless", Severity.WARNING, "12 attempts behind it"),
 ]  # fmt: skip
 
@@ -192,6 +202,7 @@ def test_every_finding_is_explained() -> None:
         broker(max_memory=100, policy="noeviction"),
         settings(host=EVERYWHERE, api_keys=("shop:secret",)),
         record(outcomes=[outcome(status="REVOKED", error_code="cancelled", error_type=None)]),
+        record(schedules=[planned(), planned(enabled=False, paused="operator", next_at=LONG_AGO)]),
         structs.replace(WELL, record=None, broker=None, wire=None),
     ],
 )  # fmt: skip

@@ -154,6 +154,20 @@ async def test_jobs_that_retry_for_ever(client: httpx2.AsyncClient, hand: Hand, 
     )
 
 
+async def test_a_schedule_does_not_fire(client: httpx2.AsyncClient, hand: Hand, doctor: Doctor) -> None:
+    await hand.store.beat(WORKER)
+    spec = {"name": "nightly", "task": "tests.nothing", "cron": "0 2 * * *", "timezone": "Asia/Shanghai"}
+    assert (await client.post("/api/v1/schedules", json=spec)).status_code == 201
+    found = await findings(client)
+    assert set(found) == {"schedule_zone"}
+    assert "CELERY_TIMEZONE is UTC" in found["schedule_zone"]["detail"]
+    await sql(hand.store, "UPDATE schedules SET next_at = next_at - 259200000")
+    overdue = (await findings(client))["schedules_overdue"]
+    assert overdue["data"]["schedules"] == ["nightly"]
+    assert "no process fires schedules" in overdue["detail"]
+    assert "executors.scheduler" in overdue["remedy"]
+
+
 async def test_nobody_looks_after_the_record(client: httpx2.AsyncClient, hand: Hand, doctor: Doctor) -> None:
     await hand.store.beat(WORKER)
     await submit(client, countdown=60)

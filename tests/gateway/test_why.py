@@ -181,6 +181,16 @@ async def test_the_concurrency_limit_is_reached_and_by_whom(
     assert first in reason["detail"]
 
 
+async def test_a_job_of_the_same_concurrency_key_runs(client: httpx2.AsyncClient, hand: Hand, worker: Worker) -> None:
+    first, second = [await submit(client, concurrency_key="customer 7") for _ in range(2)]
+    other = await submit(client, concurrency_key="customer 8")
+    await hand.claim(first)
+    reason = (await why(client, second))[0]
+    assert (reason["code"], reason["data"]["running"][0]["id"]) == ("concurrency_limited", first)
+    assert "1 jobs of task tests.read with concurrency key 'customer 7' may run at once" in reason["detail"]
+    assert "concurrency_limited" not in await codes(client, other)
+
+
 async def test_a_large_limit_that_is_reached_names_the_first(
     client: httpx2.AsyncClient, hand: Hand, worker: Worker
 ) -> None:
