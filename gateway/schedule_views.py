@@ -41,6 +41,7 @@ class ScheduleChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     soft_time_limit: float | None = None
     time_limit: float | None = None
     tags: list[str] | None = None
+    concurrency_key: str | None = None
     overlap: Overlap | None = None
     catch_up: float | None = None
     jitter: float | None = None
@@ -72,6 +73,7 @@ class ScheduleView(Struct, frozen=True, kw_only=True):
     soft_time_limit: float | None
     time_limit: float | None
     tags: list[str]
+    concurrency_key: str | None
     overlap: Overlap
     catch_up: float
     jitter: float

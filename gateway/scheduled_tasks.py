@@ -26,7 +26,8 @@ _ADDRESS = b"/api/v1/scheduled-tasks/"
 _FIELD = "task_crontab_"
 #: What `task_extra_config` may hold: fields of a schedule, under their own names.
 _EXTRA = ("queue", "args", "kwargs", "priority", "expires", "max_retries", "soft_time_limit", "time_limit", "tags",
-          "timezone", "overlap", "catch_up", "jitter", "pause_after", "start", "end")  # fmt: skip  # one list
+          "concurrency_key", "timezone", "overlap", "catch_up", "jitter", "pause_after", "start",
+          "end")  # fmt: skip  # one list
 
 CronField = Annotated[str | int, Meta(description="As in Celery's crontab")]
 

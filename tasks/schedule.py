@@ -64,6 +64,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     soft_time_limit: float | None = None
     time_limit: float | None = None
     tags: list[str] = field(default_factory=list)
+    concurrency_key: str | None = None
     overlap: Overlap = Overlap.ALLOW
     catch_up: Annotated[float, Meta(ge=10, le=MAX_SECONDS)] = 3600.0
     jitter: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
@@ -249,6 +250,7 @@ def submission(spec: Spec) -> Submission:
         soft_time_limit=spec.soft_time_limit,
         time_limit=spec.time_limit,
         tags=[*spec.tags, f"schedule:{spec.name}"],
+        concurrency_key=spec.concurrency_key,
     )
 
 

@@ -16,13 +16,13 @@ from tests.store.support import BROKEN, START
 
 
 async def test_a_fire_time_becomes_a_job(town: Town) -> None:
-    await town.add(kwargs={"n": 7}, priority=8, expires=30.0, tags=["mine"])
+    await town.add(kwargs={"n": 7}, priority=8, expires=30.0, tags=["mine"], max_retries=9)
     await town.look()
     assert await town.jobs() == []
     await town.pass_minutes()
     (job,) = await town.jobs()
     assert (job["task"], job["queue"], job["priority"]) == ("tests.tick", "q", 8)
-    assert json.loads(job["arguments"]) == [[], {"n": 7}]
+    assert (json.loads(job["arguments"]), job["max_retries"]) == ([[], {"n": 7}], 9)
     assert json.loads(job["tags"]) == ["mine", "schedule:s"]
     assert (job["due_at"], job["expires_at"]) == (START + MINUTE, START + MINUTE + 30_000)
     row = await town.read()
