@@ -215,12 +215,16 @@ worker = _make_worker()
 app: Celery = worker.app
 
 #: Celery's chatter between workers: it stalls starts and blocks a worker while Redis is stalled; nobody here needs it.
-QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+QUIET = ("--without-gossip", "--without-mingle")
+#: Without it Celery tells nobody of jobs either. Who asks for events, as Flower needs them, takes the heartbeats too.
+SILENT = "--without-heartbeat"
+_EVENTS = {"-E", "--task-events"}
 
 
 def main(arguments: list[str]) -> None:
     """Run the worker; `arguments` are further options of `celery worker`."""
-    app.worker_main(["worker", "--loglevel=WARNING", *QUIET, *arguments])
+    quiet = QUIET if _EVENTS & set(arguments) else (*QUIET, SILENT)
+    app.worker_main(["worker", "--loglevel=WARNING", *quiet, *arguments])
 
 
 if __name__ == "__main__":

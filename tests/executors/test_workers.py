@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from celery import Celery
 
+from gateway.cli.own_redis import free_port
 from tests.support.deployment import Deployment, Shape
 from tests.support.ledger import Ledger
+from tests.support.processes import ROOT, Process, python
 from tests.support.waiting import eventually
 
 WORKERS = "/api/v1/workers"
@@ -34,7 +40,13 @@ def deployed(
     """Two workers of two processes each, or one pool of four threads; one of the tasks lies where it can be changed."""
     folder = tmp_path_factory.mktemp(request.param)
     write_code(folder, "int", "1")
-    celery = {"pool": "prefork", "broker_url": make_broker("redis"), "slots": 2, "workers": 2}
+    celery = {
+        "pool": "prefork",
+        "broker_url": make_broker("redis"),
+        "slots": 2,
+        "workers": 2,
+        "worker_options": ("-E",),
+    }
     shape = Shape(
         database_url=make_database("sqlite"),
         environment={"TASK_MODULES": "tests.support.tasks,changing", "PYTHONPATH": str(folder)},
@@ -82,6 +94,66 @@ def test_the_list_says_who_works(deployed: Deployment) -> None:
         assert ("celery" in worker["versions"]) is deployed.celery
         assert "tests.release" in worker["tasks"]
     assert len(names(deployed)) == (2 if deployed.celery else 1)
+
+
+def test_celerys_own_commands_show_real_names(deployed: Deployment) -> None:
+    if not deployed.celery:
+        pytest.skip("there is no Celery in thread mode")
+    celery = Celery(broker=deployed.shape.broker_url, set_as_current=False)
+    ask = celery.control.inspect(timeout=10, limit=2)
+    there = set(names(deployed))
+    registered = ask.registered()
+    assert set(registered) == there
+    assert all({"tests.add", "tests.release"} <= set(tasks) for tasks in registered.values())
+    with deployed.busy(1) as blockers:
+        running = [one for tasks in ask.active().values() for one in tasks]
+        assert [(one["name"], one["id"]) for one in running] == [("tests.block", blockers.ids[0])]
+    assert set(ask.reserved()) == set(ask.scheduled()) == there
+    assert {len(each["pool"]["processes"]) for each in ask.stats().values()} == {2}
+
+
+def test_celerys_purge_throws_rings_away_and_no_jobs(deployed: Deployment) -> None:
+    if not deployed.celery:
+        pytest.skip("there is no Celery in thread mode")
+    with deployed.busy():
+        waiting = [deployed.submit("add", n) for n in range(6)]
+        app = ["-m", "celery", "-A", "executors.celery_worker"]
+
+        def purged() -> bool:
+            command, environment = python(*app, "purge", "-f"), deployed.environment()
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return "Purged" in done.stdout
+
+        eventually(purged, 60, "there were rings to purge")
+    assert [deployed.ended(job)["result"] for job in waiting] == [n + 10 for n in range(6)]
+
+
+def test_flower_shows_workers_and_jobs(deployed: Deployment) -> None:
+    if not deployed.celery:
+        pytest.skip("there is no Celery in thread mode")
+    port = free_port()
+    command = python("-m", "celery", "-A", "executors.celery_worker", "flower", "--address=127.0.0.1", f"--port={port}")
+    environment = {**deployed.environment(), "FLOWER_UNAUTHENTICATED_API": "true"}
+    flower = Process("flower", command, environment, deployed.folder)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+
+            def workers() -> Any:
+                with suppress(httpx2.HTTPError, ValueError):  # it does not serve yet, or knows nobody
+                    found = client.get("/api/workers", params={"refresh": "true"}).json()
+                    return found if set(names(deployed)) <= set(found) else None
+
+            shown = eventually(workers, 60, "Flower knows the workers")
+            assert all("tests.release" in worker["registered"] for worker in shown.values())
+
+            def seen() -> Any:
+                job = deployed.run("add", 1)
+                return client.get("/api/tasks").json().get(job["id"])
+
+            assert eventually(seen, 60, "Flower hears of jobs")["name"] == "tests.add"
+    finally:
+        flower.stop()
 
 
 def test_a_pool_grows_and_shrinks(deployed: Deployment) -> None:

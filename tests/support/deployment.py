@@ -47,6 +47,8 @@ class Shape(Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str] = {}
     #: Modules with tasks that the gateway knows and the workers do not.
     gateway_modules: str = ""
+    #: Further options of `celery worker`.
+    worker_options: tuple[str, ...] = ()
 
 
 class Deployment:
@@ -111,7 +113,9 @@ class Deployment:
     def start_worker(self) -> Process:
         # A name of its own: two workers of one name cannot be told apart at the broker.
         name = f"worker{self._started}"
-        worker = self._process(name, ["-m", "executors.celery_worker", f"--hostname={name}@%h"])
+        worker = self._process(
+            name, ["-m", "executors.celery_worker", f"--hostname={name}@%h", *self.shape.worker_options]
+        )
         self.workers.append(worker)
         return worker
 
@@ -260,6 +264,10 @@ class Blockers:
         self._jobs = [deployment.submit("block", str(path), queue="urgent", priority=9) for path in self._files]
         for job in self._jobs:
             deployment.reaches(job, "STARTED")
+
+    @property
+    def ids(self) -> list[str]:
+        return [job["id"] for job in self._jobs]
 
     def release(self, count: int | None = None) -> None:
         """Let go of so many, or of all, and wait until they have ended."""
