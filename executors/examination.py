@@ -19,6 +19,7 @@ from executors.facts import BrokerFacts, Facts, HostFacts, WireFacts
 from executors.finding import Diagnosis, Finding, worst_first
 from executors.schedule_audit import schedule_audit
 from executors.settings import Settings
+from executors.silence import silence
 from tasks.registry import Registry
 from tasks.store.inventory import inventory_of
 from tasks.store.reader import Reader
@@ -31,7 +32,16 @@ _PATIENCE = 15.0
 
 def examine(facts: Facts) -> list[Finding]:
     """All that disagrees, worst first; pure."""
-    return worst_first([*drift(facts), *audit(facts), *broker_audit(facts), *complaints(facts), *schedule_audit(facts)])
+    return worst_first(
+        [
+            *drift(facts),
+            *silence(facts),
+            *audit(facts),
+            *broker_audit(facts),
+            *complaints(facts),
+            *schedule_audit(facts),
+        ]
+    )
 
 
 class Doctor:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from executors.settings import Settings
 from tasks.registry import Registry
 from tasks.store.inventory import Inventory
+from tasks.worker import Worker, WorkerState, worker_state
 
 
 class BrokerFacts(Struct, frozen=True, kw_only=True):
@@ -59,3 +60,22 @@ class Facts(Struct, frozen=True, kw_only=True):
     record: Inventory | None = None
     broker: BrokerFacts | None = None
     wire: WireFacts | None = None
+
+
+#: Milliseconds after which what should have happened at once has not.
+OVERDUE = 5_000
+
+
+def up(record: Inventory) -> list[Worker]:
+    """The workers that take jobs."""
+    return [one for one in record.workers if one.slots and worker_state(one, record.now) is WorkerState.UP]
+
+
+def names(workers: Sequence[Worker]) -> str:
+    """The first of them, for a sentence."""
+    return ", ".join(listed(workers)[:5])
+
+
+def listed(workers: Sequence[Worker]) -> list[str]:
+    """Each by its name, once however many processes it has."""
+    return sorted({worker.name for worker in workers})
