@@ -6,14 +6,16 @@ What to do is decided in `tasks.plan`, and written with the fence and the key of
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from msgspec import ValidationError
+from msgspec import ValidationError, structs
 
 from tasks.admission import Admission
 from tasks.errors import InvalidSchedule, InvalidSubmission
 from tasks.job import NewJob
 from tasks.plan import Decision, Outcome, overdue, plan
 from tasks.schedule import Overlap, Schedule, Spec, delay, read_spec, rule_of_text, submission
+from tasks.store.backend import Refused
 from tasks.store.schedule_store import Due, Fire, Move, Queued, ScheduleStore
 from tasks.store.store import JobStore
 
@@ -25,6 +27,7 @@ LOOK_PAUSE = 1.0
 QUEUED_PAUSE = 0.2
 #: Schedules that one look takes up.
 CHUNK = 100
+MANY = 5_000
 #: Looks between two sweeps of old fire times.
 SWEEP_EVERY = 600
 
@@ -69,26 +72,48 @@ class Ticker:
 
     async def _fire(self) -> bool:
         """Decide what is due; whether there may be more."""
-        found = await self._schedules.due(CHUNK)
-        moves: list[Move] = []
-        fires: list[Fire] = []
+        decided = self._decided(await self._schedules.due(CHUNK))
+        if not decided:
+            # A chunk of schedules that are for others must not hide those behind it.
+            decided = self._decided(await self._schedules.due(MANY))
+        if not decided:
+            return False
+        await self._write(decided)
+        refused = {fire.schedule_id for _, fires in decided for fire in fires if fire.outcome == Outcome.REFUSED}
+        await self._close({move.schedule.id: read_spec(move.schedule.spec) for move, _ in decided
+                           if move.schedule.id in refused})  # fmt: skip  # one mapping
+        return True
+
+    def _decided(self, found: Sequence[Due]) -> list[tuple[Move, list[Fire]]]:
+        """How those go on that go on, with their fire times."""
+        decided = []
         for due in found:
             try:
-                move, decided = self._decide(due)
+                move, fires = self._decide(due)
             except (ValidationError, InvalidSchedule) as error:
                 # Written by another release, or for a zone that is no more: the others must not wait for it.
                 self._warn_once(due.schedule.name, f"cannot be read here: {error}")
                 continue
             if move.next_at != due.schedule.next_at:
-                moves.append(move)
-                fires += decided
-        if not moves:
-            return False
-        await self._schedules.move(moves, fires)
-        refused = {fire.schedule_id for fire in fires if fire.outcome == Outcome.REFUSED}
-        schedules = [move.schedule for move in moves if move.schedule.id in refused]
-        await self._close({schedule.id: read_spec(schedule.spec) for schedule in schedules})
-        return True
+                decided.append((move, fires))
+        return decided
+
+    async def _write(self, decided: Sequence[tuple[Move, list[Fire]]]) -> None:
+        try:
+            await self._schedules.move([move for move, _ in decided], [fire for _, fires in decided for fire in fires])
+        except Refused:
+            if len(decided) > 1:  # the one that the database refuses must not keep the others from firing
+                for each in decided:
+                    await self._write([each])
+                return
+            move, fires = decided[0]
+            log.exception("schedule %s: its jobs are refused by the store", move.schedule.name)
+            words = "the store refused the job; the log has the reason"
+            lost = [
+                structs.replace(fire, outcome=Outcome.REFUSED, job=None, reason=words) if fire.job else fire
+                for fire in fires
+            ]
+            await self._schedules.move([structs.replace(move, error=words)], lost)
 
     def _decide(self, due: Due) -> tuple[Move, list[Fire]]:
         schedule = due.schedule

@@ -69,12 +69,15 @@ def test_killed_stopped_and_under_celery_beat(
         schedulers = [start(f"scheduler{n}", ["-m", "executors.scheduler"], "keeps celery mode") for n in range(2)]
         schedules = [make(deployment, f"s{n}") for n in range(3)]
         changing = make(deployment, "changing", cron="0 0 1 1 *", every=None)
+        early = make(deployment, "changed early", cron="0 0 1 1 *", every=None)
+        assert deployment.client.patch(f"{SCHEDULES}/changed%20early", json={"every": 1}).status_code == 200
 
         def more(count: int, of: dict[str, Any] = schedules[0]) -> None:
             already = len(fires(url, of))
             eventually(lambda: len(fires(url, of)) >= already + count, 30)
 
         more(2)
+        more(2, early)
         os.kill(schedulers[0].pid, signal.SIGSTOP)
         more(2)
         schedulers[1].kill()
@@ -95,7 +98,7 @@ def test_killed_stopped_and_under_celery_beat(
     for decided in everything:
         times = [fire_at for fire_at, _, _ in decided]
         assert times == list(range(times[0], times[-1] + 1, 1000)), "one was missed"
-    made = [job_id for decided in [*everything, fires(url, changing)] for _, job_id, _ in decided]
+    made = [job_id for decided in [*everything, fires(url, changing), fires(url, early)] for _, job_id, _ in decided]
     assert sorted(made) == sorted(_jobs(url)), "a fire time without its one job"
 
 

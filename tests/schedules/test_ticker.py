@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from msgspec import structs
 
+from executors import ticker
 from tasks import step
-from tasks.job import State
+from tasks.job import NewJob, State
 from tasks.schedule import Schedule, Spec
 from tasks.store.schedule_store import ScheduleReader
 from tests.schedules.support import MINUTE, Town
@@ -188,6 +191,39 @@ async def test_a_task_that_is_not_known_here_is_left_to_others(town: Town) -> No
     await town.pass_minutes(5)
     row = await town.read()
     assert (row.next_at, row.fired, row.missed) == (START + 4 * MINUTE, 0, 3), "what nobody fired in time is missed"
+
+
+async def test_what_the_store_refuses_holds_up_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ticker.job_of
+
+    def job_of(*args: Any) -> NewJob:
+        job = made(*args)
+        return structs.replace(job, priority=99) if '"schedule:odd"' in (job.tags or "") else job
+
+    monkeypatch.setattr("executors.ticker.job_of", job_of)
+    await town.add("odd")
+    await town.add("sound")
+    await town.pass_minutes()
+    assert await town.outcomes("odd") == ["refused"]
+    assert "the store refused the job" in ((await town.read("odd")).error or "")
+    assert await town.outcomes("sound") == ["fired"]
+
+
+async def test_schedules_of_others_do_not_hide_ours(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executors.ticker.CHUNK", 2)
+    for n in range(3):
+        await town.add(f"foreign {n}", task="tests.elsewhere")
+    await town.add("ours", every=60.5)
+    await town.pass_minutes(1.1)
+    assert await town.outcomes("ours") == ["fired"]
+
+
+async def test_a_job_that_is_no_longer_kept_has_ended(town: Town) -> None:
+    await town.add(overlap="skip")
+    await town.pass_minutes()
+    await town.bench.sql("DELETE FROM jobs")
+    await town.pass_minutes()
+    assert [(past.outcome, past.status) for past in await town.past()] == [("fired", "GONE"), ("fired", "PENDING")]
 
 
 async def test_a_change_between_look_and_write_wins(town: Town) -> None:
