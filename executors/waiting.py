@@ -192,7 +192,9 @@ def _task_unknown(found: Situation, _: Health) -> Reason | None:
 
 
 def _broker_away(found: Situation, carrier: Health) -> Reason | None:
-    if carrier.away_since is None or any(worker.mode == Mode.THREAD for worker in serving(found)):
+    # Threads that stand in for Celery do not offer what their task keeps from them.
+    threads = [worker for worker in serving(found) if worker.mode == Mode.THREAD and found.job.task in worker.tasks]
+    if carrier.away_since is None or threads:
         return None
     return Reason(
         code="broker_away",

@@ -166,6 +166,8 @@ async def test_the_broker_is_away(client: httpx2.AsyncClient, hand: Hand, worker
     assert "broker.inside" not in reason["detail"]
     await hand.store.beat(structs.replace(WORKER, owner="threads", mode=Mode.THREAD))
     assert await codes(client, job) == ["ready"], "threads need no broker"
+    await hand.store.beat(structs.replace(WORKER, owner="threads", mode=Mode.THREAD, tasks=()))
+    assert await codes(client, job) == ["broker_away"], "but these do not run it: its task has fallback=False"
 
 
 async def test_the_concurrency_limit_is_reached_and_by_whom(
