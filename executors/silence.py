@@ -99,8 +99,8 @@ def _brokers_differ(facts: Facts, record: Inventory) -> Iterator[Finding]:
         return
     ours = place_of(facts.settings.broker_url)
     others: dict[str, list[Worker]] = defaultdict(list)
-    for worker in up(record):
-        if worker.broker and worker.broker != ours:
+    for worker in record.workers:
+        if worker.broker and worker.broker != ours and state_of(worker, record.now) in {"up", "deaf"}:
             others[worker.broker].append(worker)
     for place, workers in others.items():
         yield Finding(

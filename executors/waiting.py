@@ -157,7 +157,9 @@ def _nobody_consumes(found: Situation, _: Health) -> Reason | None:
     others = sorted({name for worker in up(found) for name in worker.queues})
     last = max((worker.seen_at for worker in once), default=None)
     was = "" if last is None else f"; the last that did showed life at {in_seconds(last, found.now)}"
-    live = f"live workers serve {', '.join(others)}" if others else "no worker lives"
+    deaf = ", ".join(shown(worker) for worker in once if state_of(worker, found.now) == "deaf")
+    live = f"live workers serve {', '.join(others)}" if others else "no worker takes jobs"
+    live = f"{deaf} lives and does not hear the broker" if deaf else live
     return Reason(
         code="nobody_consumes",
         detail=f"nobody consumes queue {queue}: {live}{was}",

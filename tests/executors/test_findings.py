@@ -218,6 +218,11 @@ def test_the_worst_stands_first_and_says_how_a_command_ends() -> None:
     assert [exit_status(found), exit_status(found[1:]), exit_status(found[2:])] == [2, 1, 0]
 
 
+def test_a_deaf_worker_that_listens_elsewhere_has_its_cause_named() -> None:
+    found = record(workers=worker(deaf=True, broker="redis://other:6379/0"))
+    assert codes(found) == ["worker_deaf", "no_workers", "brokers_differ"]
+
+
 def test_an_error_that_is_just_the_tasks_name_is_told_from_its_cause() -> None:
     named = only(record(outcomes=[outcome(error_type="NotRegistered", message="'tests.scan'")]))
     assert "says no more than a name" in named.detail

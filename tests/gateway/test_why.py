@@ -126,6 +126,7 @@ async def test_a_worker_that_does_not_hear_is_no_consumer(client: httpx2.AsyncCl
     await hand.store.call_deaf(WORKER.name)
     (reason,) = await why(client, await submit(client))
     assert (reason["code"], reason["data"]["last_consumers"][0]["state"]) == ("nobody_consumes", "deaf")
+    assert "celery@here (pid 7) lives and does not hear the broker" in reason["detail"]
 
 
 async def test_nobody_consumes_its_queue(client: httpx2.AsyncClient, hand: Hand, worker: Worker) -> None:
@@ -141,7 +142,7 @@ async def test_no_worker_lives_and_the_last_one_is_named(client: httpx2.AsyncCli
     await hand.store.beat(structs.replace(WORKER, owner="leaving", draining=True))
     (reason,) = await why(client, await submit(client))
     assert reason["code"] == "nobody_consumes"
-    assert "no worker lives; the last that did showed life at" in reason["detail"]
+    assert "no worker takes jobs; the last that did showed life at" in reason["detail"]
     assert sorted(one["state"] for one in reason["data"]["last_consumers"]) == ["draining", "lost"]
 
 
