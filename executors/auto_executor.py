@@ -66,6 +66,10 @@ class AutoExecutor:
         return self._carrier.capabilities
 
     @property
+    def abandoned(self) -> int:
+        return self._threads.abandoned
+
+    @property
     def slots(self) -> int:
         return self._threads.busy if self._trouble is None else self._threads.slots
 

@@ -83,6 +83,8 @@ class Carrier:
         self._bodies: LoopThread | None = None
         self._mine = threading.local()
         self._ending = False
+        #: Bodies that could not be ended, and were given up.
+        self.abandoned = 0
         self._loop.call(self._start())
 
     @property
@@ -194,6 +196,7 @@ class Carrier:
         except CancelledError:
             log.warning("job %s: its body goes on although it was ended; its thread is given up", attempt.id)
             self._mine.partner = None
+            self.abandoned += 1
             return interrupt(attempt)
 
     def _run_async(self, attempt: Attempt, context: Context) -> Step:
@@ -205,6 +208,7 @@ class Carrier:
         try:
             return body.result()
         except CancelledError:  # it was given up, and this thread need not wait for it any more
+            self.abandoned += 1
             return interrupt(attempt)
 
     def _end(self, step: Step) -> None:

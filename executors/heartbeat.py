@@ -40,6 +40,8 @@ class Carrier(Protocol):
     def queues(self) -> Sequence[str]: ...
     @property
     def broker(self) -> str: ...
+    @property
+    def abandoned(self) -> int: ...
     async def obey(self, command: Command) -> Outcome | None:
         """Do it; None where the registry will show what came of it."""
 
@@ -103,6 +105,7 @@ class Heartbeat:
                 pool=self._pool,
                 slots=carrier.slots,
                 busy=carrier.busy,
+                abandoned=carrier.abandoned,
                 queues=tuple(carrier.queues),
                 tasks=tuple(sorted(task.name for task in self._registry)),
                 version=VERSION,

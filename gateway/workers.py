@@ -48,6 +48,7 @@ class WorkerView(Struct, frozen=True, kw_only=True):
     draining: bool
     started_at: views.Moment
     seen_at: views.Moment
+    abandoned: Annotated[int, Meta(description="Threads given up with a body that ignores its end")]
     heard: Annotated[int, Meta(description="How many rings at the broker reached it")]
     deaf: Annotated[bool, Meta(description="It shows life, but does not answer what is rung at the broker for it")]
 

@@ -171,6 +171,9 @@ def _bounded(due: Mapping[str, tuple[int, float]]) -> dict[str, tuple[int, float
 def _workers(workers: Sequence[Worker]) -> Iterator[Metric]:
     count = GaugeMetricFamily("jobgate_workers", "Processes that run jobs.", labels=["executor", "state"])
     slots = GaugeMetricFamily("jobgate_worker_slots", "Jobs that can run at once.", labels=["executor"])
+    abandoned = GaugeMetricFamily(
+        "jobgate_worker_threads_abandoned", "Threads whose body ignores its end and goes on.", labels=["executor"]
+    )
     busy = GaugeMetricFamily("jobgate_worker_slots_busy", "Slots that run a job now.", labels=["executor"])
     for mode in Mode:
         here = [worker for worker in workers if worker.mode == mode]
@@ -180,4 +183,5 @@ def _workers(workers: Sequence[Worker]) -> Iterator[Metric]:
         count.add_metric([mode, "draining"], draining)
         slots.add_metric([mode], sum(worker.slots for worker in here))
         busy.add_metric([mode], sum(worker.busy for worker in here))
-    yield from (count, slots, busy)
+        abandoned.add_metric([mode], sum(worker.abandoned for worker in here))
+    yield from (count, slots, busy, abandoned)

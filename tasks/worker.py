@@ -17,7 +17,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     (`celery@host`); times are milliseconds since the epoch on the store's clock, but for `clock_at`: its own clock's,
     when it was `seen_at`; 0 where it is not known. `broker` is where it listens, without credentials, "" for nowhere.
     `heard` counts the rings that reached the process; `deaf`: it showed life, but did not answer one that was for it.
-    `memory` is resident bytes.
+    `memory` is resident bytes, `abandoned` how many threads were given up with a body that could not be ended.
     """
 
     owner: str
@@ -39,6 +39,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     started_at: int = 0
     seen_at: int = 0
     heard: int = 0
+    abandoned: int = 0
     deaf: bool = False
 
 

@@ -160,6 +160,7 @@ workers = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Column("heard", Integer, nullable=False, server_default="0"),
+    Column("abandoned", Integer, nullable=False, server_default="0"),
     Column("deaf", SmallInteger, nullable=False, server_default="0"),
 )
 

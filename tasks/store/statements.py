@@ -26,7 +26,7 @@ PARAMETERS = {
     **dict.fromkeys(
         ("lease", "grace", "n", "age", "result_age", "behind", "upto", "until", "memory", "clock_at"), "BIGINT"
     ),
-    **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining", "heard"), "INTEGER"),
+    **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining", "heard", "abandoned"), "INTEGER"),
     **dict.fromkeys(("total", "done", "skipped", "failed", "status", "ok"), "INTEGER"),
     "interval": "DOUBLE PRECISION",
 }

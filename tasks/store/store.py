@@ -190,6 +190,7 @@ class JobStore(Reader):
             "broker",
             "clock_at",
             "heard",
+            "abandoned",
             "memory",
         )
         values = {name: getattr(worker, name) for name in own}

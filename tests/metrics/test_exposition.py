@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable
 
 import pytest
+from msgspec import structs
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -150,7 +151,7 @@ async def test_replicas_show_the_same_counters(store: JobStore, eyes: Exposition
 async def test_workers_are_counted_by_executor_and_state(store: JobStore, eyes: Exposition) -> None:
     worker = Worker(
         owner="a", name="celery@a", host="a", pid=1, mode="celery", pool="prefork", slots=4, busy=3,
-        queues=("default",), tasks=("t",), version="1", draining=False,
+        abandoned=2, queues=("default",), tasks=("t",), version="1", draining=False,
     )  # fmt: skip  # one worker
     await store.beat(worker)
     found = await scrape(eyes)
@@ -158,6 +159,9 @@ async def test_workers_are_counted_by_executor_and_state(store: JobStore, eyes: 
     assert value(found, "workers", executor="thread", state="up") == 0
     assert value(found, "worker_slots", executor="celery") == 4
     assert value(found, "worker_slots_busy", executor="celery") == 3
+    assert value(found, "worker_threads_abandoned", executor="celery") == 2
+    await store.beat(structs.replace(worker, abandoned=5))
+    assert [each.abandoned for each in await store.workers()] == [5]
 
 
 async def test_the_carrier_in_use_and_refused_writes_are_shown(store: JobStore) -> None:
