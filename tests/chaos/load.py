@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from tests.support.ledger import Ledger
+
 
 class Unanswered(Exception):
     """Nobody can say whether the request was heard: it is sent again."""
@@ -40,6 +42,9 @@ class Client(Protocol):
     def status(self, job_id: str) -> str: ...
 
 
+#: Clients that submit, and how many jobs they may be ahead of the bodies.
+CLIENTS = 6
+AHEAD = 150
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 
 
@@ -55,14 +60,14 @@ def wishes(number: int, chance: random.Random) -> list[Wish]:
 
 
 class Load:
-    """`rate` jobs a second by `clients` threads, and one that looks."""
+    """`rate` jobs a second, and one client that looks. Who is behind by AHEAD jobs is given less: a line that only grows
+    would tell of the machine, and not of the faults."""
 
-    def __init__(
-        self, make: Callable[[], Client], wanted: list[Wish], rate: float, seed: int, clients: int = 6
-    ) -> None:
+    def __init__(self, make: Callable[[], Client], wanted: list[Wish], rate: float, seed: int, ledger: Ledger) -> None:
         self._make = make
         self._wanted = list(reversed(wanted))
         self._rate = rate
+        self._ledger = ledger
         self._chance = random.Random(seed)
         self.accepted: dict[str, str] = {}
         self.refused: list[str] = []
@@ -77,8 +82,9 @@ class Load:
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._sent = 0
-        self._submitters = [threading.Thread(target=self._submit_all, daemon=True) for _ in range(clients)]
+        self._sent = self._ended = 0
+        self._counted_at = 0.0
+        self._submitters = [threading.Thread(target=self._submit_all, daemon=True) for _ in range(CLIENTS)]
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
@@ -104,7 +110,17 @@ class Load:
             due = self._began + self._sent / self._rate
             self._sent += 1
         time.sleep(max(0.0, due - time.monotonic()))
+        if len(self.accepted) - self._done() > AHEAD:
+            time.sleep(1.0)
         return wish
+
+    def _done(self) -> int:
+        """How many bodies have come to their end, nearly: it is counted once a second."""
+        with self._lock:
+            if time.monotonic() - self._counted_at > 1.0:
+                self._counted_at = time.monotonic()
+                self._ended = sum(line.startswith(("end", "start broken")) for line in self._ledger.lines())
+        return self._ended
 
     def _submit_all(self) -> None:
         client = self._make()

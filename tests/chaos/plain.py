@@ -106,7 +106,7 @@ def _on(stage: Stage, folder: Path, options: Options, began: float) -> Outcome:
     environ = {"PLAIN_BROKER": stage.broker_url, "PLAIN_BACKEND": backend}
     os.environ.update(environ)
     site = PlainSite(stage, folder, clean_environment(**environ))
-    load = Load(lambda: PlainClient(str(ledger)), wishes(options.jobs, chance), pace(options), options.seed)
+    load = Load(lambda: PlainClient(str(ledger)), wishes(options.jobs, chance), pace(options), options.seed, ledger)
     nemesis = Nemesis(site, [of_processes("plain"), of_ground(options.broker, "none")], options.faults, options.seed)
     try:
         site.wait()

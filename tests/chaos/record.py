@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from bench.record import Record
 from tests.chaos.load import FINAL, Load
+from tests.support.ledger import Ledger
 
 OPEN = "SELECT count(*) FROM jobs WHERE finished_at IS NULL"
 _ROWS = "SELECT number, id, idempotency_key, status, attempt, result, error_code, failures, losses FROM jobs"
@@ -63,7 +64,7 @@ def read_ledger(lines: Iterable[str]) -> dict[str, Ledgered]:
 class Books:
     """Everything that was written down in a run of the product."""
 
-    def __init__(self, url: str, load: Load, lines: Sequence[str], logs: Iterable[str]) -> None:
+    def __init__(self, url: str, load: Load, ledger: Ledger, logs: Iterable[str]) -> None:
         with Record(url) as record:
             rows = [Row(*row) for row in record.execute(_ROWS)]
             events = record.execute(_EVENTS)
@@ -73,7 +74,8 @@ class Books:
         self.events: Mapping[int, list[Any]] = defaultdict(list)
         for event in events:
             self.events[event[0]].append(event)
-        self.ledger = read_ledger(lines)
+        # After the rows: what they say has happened must stand in it by now.
+        self.ledger = read_ledger(ledger.lines())
         self.refusals = sum(len(_REFUSAL.findall(log)) for log in logs)
 
     def verdict(self) -> Verdict:

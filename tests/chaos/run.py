@@ -53,7 +53,7 @@ def _on(stage: Stage, folder: Path, options: Options, began: float) -> Outcome:
     def client() -> HttpClient:
         return HttpClient(site.ports, str(ledger), wrong)
 
-    load = Load(client, wishes(options.jobs, chance), pace(options), options.seed)
+    load = Load(client, wishes(options.jobs, chance), pace(options), options.seed, ledger)
     site = Site(stage, folder, _BETWEEN[options.mode], lambda: list(load.accepted.values()))
     hands = [of_processes(options.mode), of_ground(options.broker, options.store)]
     nemesis = Nemesis(site, hands, options.faults, options.seed)
@@ -62,7 +62,7 @@ def _on(stage: Stage, folder: Path, options: Options, began: float) -> Outcome:
         calm(load, nemesis)
         quiet_after = until_quiet(stage.record_url, site.supervise, nemesis)
         load.stop()
-        books = Books(stage.record_url, load, ledger.lines(), site.logs())
+        books = Books(stage.record_url, load, ledger, site.logs())
     finally:
         site.stop()
         if kept := os.environ.get("LOGS"):
