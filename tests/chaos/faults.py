@@ -17,6 +17,9 @@ from tests.chaos.site import GRACE, LEASE, Seat, Site, Supervised
 ENDS = GRACE + 15
 
 
+#: Seconds that a fault waits for the jobs to come as far as it is meant for.
+HELD_UP = 20.0
+
 Fault = Callable[[Supervised, random.Random], None]
 
 
@@ -235,11 +238,20 @@ def of_ground(broker: str, store: str) -> dict[str, Fault]:
 
 
 class Nemesis:
-    """Two hands: one for the processes, one for the ground; together they do `number` faults."""
+    """Two hands: one for the processes, one for the ground; together they do `number` faults, spread over the jobs:
+    `progress` tells which part of them has been submitted."""
 
-    def __init__(self, target: Supervised, hands: Sequence[dict[str, Fault]], number: int, seed: int) -> None:
+    def __init__(
+        self,
+        target: Supervised,
+        hands: Sequence[dict[str, Fault]],
+        number: int,
+        seed: int,
+        progress: Callable[[], float],
+    ) -> None:
         self._target = target
-        self._left = number
+        self._progress = progress
+        self._number = self._left = number
         self._lock = threading.Lock()
         self.done: Counter[str] = Counter()
         self.broken: list[str] = []
@@ -267,10 +279,18 @@ class Nemesis:
                 if self._left <= 0:
                     return
                 self._left -= 1
+                part = 1 - (self._left + 1) / self._number
+            self._wait_for(part)
             if not order:  # each kind once before any comes again
                 order = chance.sample(sorted(faults), len(faults))
             self._do(order.pop(), faults, chance)
             self.stop.wait(chance.uniform(0.2, 1.2))
+
+    def _wait_for(self, part: float) -> None:
+        """Until so much of the work has come in; not for ever, because a fault may be what holds it up."""
+        ends = time.monotonic() + HELD_UP
+        while self._progress() < part and time.monotonic() < ends:
+            self.stop.wait(0.1)
 
     def _do(self, name: str, faults: dict[str, Fault], chance: random.Random) -> None:
         began = time.time()

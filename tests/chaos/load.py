@@ -60,12 +60,13 @@ def wishes(number: int, chance: random.Random) -> list[Wish]:
 
 
 class Load:
-    """`rate` jobs a second, and one client that looks. Who is behind by AHEAD jobs is given less: a line that only grows
-    would tell of the machine, and not of the faults."""
+    """`rate` jobs a second, and one client that looks. A system that is AHEAD jobs behind is given less: a line that
+    only grows would tell of the machine, and not of the faults."""
 
     def __init__(self, make: Callable[[], Client], wanted: list[Wish], rate: float, seed: int, ledger: Ledger) -> None:
         self._make = make
         self._wanted = list(reversed(wanted))
+        self._number = len(wanted)
         self._rate = rate
         self._ledger = ledger
         self._chance = random.Random(seed)
@@ -86,6 +87,10 @@ class Load:
         self._counted_at = 0.0
         self._submitters = [threading.Thread(target=self._submit_all, daemon=True) for _ in range(CLIENTS)]
         self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def progress(self) -> float:
+        """Which part has been submitted."""
+        return 1 - len(self._wanted) / max(1, self._number)
 
     def start(self) -> None:
         for thread in (*self._submitters, self._watcher):

@@ -107,7 +107,9 @@ def _on(stage: Stage, folder: Path, options: Options, began: float) -> Outcome:
     os.environ.update(environ)
     site = PlainSite(stage, folder, clean_environment(**environ))
     load = Load(lambda: PlainClient(str(ledger)), wishes(options.jobs, chance), pace(options), options.seed, ledger)
-    nemesis = Nemesis(site, [of_processes("plain"), of_ground(options.broker, "none")], options.faults, options.seed)
+    nemesis = Nemesis(
+        site, [of_processes("plain"), of_ground(options.broker, "none")], options.faults, options.seed, load.progress
+    )
     try:
         site.wait()
         calm(load, nemesis)

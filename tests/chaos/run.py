@@ -56,7 +56,7 @@ def _on(stage: Stage, folder: Path, options: Options, began: float) -> Outcome:
     load = Load(client, wishes(options.jobs, chance), pace(options), options.seed, ledger)
     site = Site(stage, folder, _BETWEEN[options.mode], lambda: list(load.accepted.values()))
     hands = [of_processes(options.mode), of_ground(options.broker, options.store)]
-    nemesis = Nemesis(site, hands, options.faults, options.seed)
+    nemesis = Nemesis(site, hands, options.faults, options.seed, load.progress)
     try:
         site.wait()
         calm(load, nemesis)
