@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from executors import handles
+from executors import handles, plugged
 from executors.auto_executor import AutoExecutor, Relay
 from executors.base import Executor
 from executors.control import Control
@@ -148,6 +148,10 @@ def _executor(settings: Settings, store: JobStore, found: Registry, admission: A
     auto = settings.use_celery == "auto"
     mine = claimer(settings, Mode.THREAD)
     runner = Runner(found, settings.result_max_bytes)
+    if settings.executor:
+        order = queue_order(settings, admission)
+        parts = plugged.Parts(store=store, runner=runner, claimer=mine, queues=order, settings=settings)
+        return plugged.make(settings.executor, parts)
     strangers = Strangers(settings.unknown_task_patience, _barred(found, auto))
     order = queue_order(settings, admission)
     threads = ThreadExecutor(store, runner, mine, settings.threads, order, strangers)

@@ -32,6 +32,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8000
     use_celery: bool | Literal["auto"] = False
+    executor: str = ""
     database_url: str = "sqlite:///var/jobgate.db"
     sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     broker_url: str = "redis://127.0.0.1:6379/0"
@@ -73,6 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise _explain(error, given) from None
         _check_broker(settings.broker_url)
+        if settings.executor and settings.use_celery:
+            raise ConfigurationError("JOBGATE_EXECUTOR stands in the place of threads: leave USE_CELERY out beside it")
         _check_zone(settings.timezone)
         return settings
 
@@ -120,6 +123,7 @@ VARIABLES = {
     "host": "HOST",
     "port": "PORT",
     "use_celery": "USE_CELERY",
+    "executor": "JOBGATE_EXECUTOR",
     "database_url": "DATABASE_URL",
     "sqlite_synchronous": "JOBGATE_SQLITE_SYNCHRONOUS",
     "broker_url": "CELERY_BROKER_URL",
