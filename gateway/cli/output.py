@@ -23,10 +23,10 @@ _STYLES = {"SUCCESS": "green", "FAILURE": "red", "REVOKED": "magenta", "STARTED"
 _CONTROL = {n: "\ufffd" for n in [*range(32), *range(127, 160)] if chr(n) not in "\t\n"}
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """Made for each use: tests and pipes change the streams."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else _UNBOUND, highlight=False)
+    return Console(stderr=stderr, width=width if stream.isatty() else _UNBOUND, highlight=False)
 
 
 def say(words: str) -> None:
@@ -71,10 +71,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     used = [n for n in range(len(columns)) if any(row[n] for row in kept)]
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for n in used:
-        grid.add_column(columns[n].upper(), no_wrap=n == 0, overflow="fold")
+        grid.add_column(columns[n].upper(), no_wrap=True)
     for row in kept:
         grid.add_row(*(Text(row[n], style=_STYLES.get(row[n], "")) for n in used))
-    console().print(grid)
+    # A line is never cut or folded to fit: the terminal wraps it, and an id can be copied whole.
+    wide = console(width=_UNBOUND)
+    with wide.capture() as captured:
+        wide.print(grid)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
 
 
 def sheet(fields: Mapping[str, Any]) -> None:
