@@ -22,7 +22,7 @@ from gateway.cli.options import AsJson, DryRun, Yes, door
 app = typer.Typer(name="stack", help="The product's processes on this machine, under Supervisor.", no_args_is_help=True)
 
 #: Seconds in which a process must say that it is ready, and beyond the drain in which it must have stopped.
-READY = 60.0
+READY = 120.0
 #: What each process prints once it works.
 SIGN = "Jobgate "
 REDIS = "redis"

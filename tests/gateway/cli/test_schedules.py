@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from tests.gateway.cli.conftest import Shell
 
@@ -29,6 +32,13 @@ def test_a_schedule_is_made_changed_paused_and_deleted(shell: Shell) -> None:
     shell("schedules", "delete", "nightly", exit=2)
     assert shell.out("schedules", "delete", "nightly", "--yes") == "nightly is deleted"
     shell("schedules", "show", "nightly", exit=3)
+
+
+def test_schedules_are_brought_over_by_the_importer(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command[1:]))
+    Shell({})("schedules", "import", "beat", "shop.celery:app")
+    assert started == [["-m", "executors.celery_import", "beat", "shop.celery:app"]]
 
 
 def test_past_fire_times_are_made_up_for(shell: Shell) -> None:

@@ -21,7 +21,7 @@ from tests.support.processes import ROOT, clean_environment
 def run(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gateway.cli", *words]
     environ = clean_environment(**environment)
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=200)
 
 
 def test_settings_show_their_source_and_no_secret(tmp_path: Path) -> None:

@@ -13,13 +13,17 @@ import psutil
 import pytest
 
 from executors.identity import host
-from gateway.cli import output
+from gateway.cli import daemon, output
+from gateway.cli import stack as stack_commands
 from gateway.cli.log_file import Growing, tail
 from gateway.cli.own_redis import free_port
 from tests.gateway.cli.conftest import Shell
 from tests.gateway.cli.mapping import commands, of_a_stack
 from tests.support.processes import ROOT, Process, clean_environment, python
 from tests.support.waiting import eventually
+
+#: Seconds; only a fault takes so long, or a machine that does much else.
+PATIENCE = 200.0
 
 
 class Stack:
@@ -34,6 +38,7 @@ class Stack:
             "TASK_MODULES": "tests.support.tasks",
             "JOBGATE_THREADS": "2",
             "CELERY_POOL": "solo",
+            "JOBGATE_DRAIN_TIMEOUT": "60",
         }
         self.shell = Shell({**own, **environment})
 
@@ -47,15 +52,17 @@ class Stack:
 
     def ready_again(self, times: int) -> None:
         """Until the gateway has said so often that it serves."""
-        eventually(lambda: self("logs", "web", "99").count("Jobgate serves") == times, 30, "it serves again")
+        eventually(lambda: self("logs", "web", "99").count("Jobgate serves") == times, PATIENCE, "it serves again")
 
     def pid(self, name: str) -> int:
         return int(self.states()[name]["pid"])
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Not under pytest's: the path of a Unix socket must be short."""
+    monkeypatch.setattr(stack_commands, "READY", PATIENCE)
+    monkeypatch.setattr(daemon, "PATIENCE", PATIENCE)
     with tempfile.TemporaryDirectory(prefix="jobgate-stack-") as name:
         folder = Path(name)
         yield folder
@@ -63,7 +70,7 @@ def folder() -> Iterator[Path]:
         if pid.exists():  # a test that failed left it behind: it ends its processes when it is asked
             left = psutil.Process(int(pid.read_text()))
             left.terminate()
-            left.wait(60)
+            left.wait(PATIENCE)
 
 
 def test_thread_mode_is_one_process_that_is_kept_alive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +109,7 @@ def test_celery_mode_and_every_command_of_the_systems_that_came_here(folder: Pat
     pids: dict[str, set[int]] = {}
     for _, verb, *component in filter(of_a_stack, commands()):
         if verb == "stop" and not component:
-            assert stack.shell.json("submit", "tests.add", "1", "--wait", "--timeout", "60")["result"] == 11
+            assert stack.shell.json("submit", "tests.add", "1", "--wait", "--timeout", str(PATIENCE))["result"] == 11
         down = ["worker"] if [verb, *component] == ["stop", "worker"] else []
         stack(verb, *component)
         if [verb, *component] == ["stop"]:
@@ -154,14 +161,15 @@ def test_the_server_s_file_runs(folder: Path, redis_url: str) -> None:
     supervisord = Process("supervisord", command, clean_environment(), folder)
     try:
         shell = Shell(environment)
-        eventually(lambda: "Jobgate serves" in "".join(tail(folder / "web.log", 5)), 60, "the gateway serves")
-        assert shell.json("submit", "tests.add", "1", "--wait", "--timeout", "60")["result"] == 11
-        assert "Jobgate scheduler" in "".join(tail(folder / "scheduler.log", 5))
-        workers = shell.json("workers")["workers"]
+        eventually(lambda: "Jobgate serves" in "".join(tail(folder / "web.log", 5)), PATIENCE, "the gateway serves")
+        assert shell.json("submit", "tests.add", "1", "--wait", "--timeout", str(PATIENCE))["result"] == 11
+        eventually(lambda: "Jobgate scheduler" in "".join(tail(folder / "scheduler.log", 5)), PATIENCE)
+        workers = eventually(
+            lambda: found if len(found := shell.json("workers")["workers"]) == 2 else [], PATIENCE, "two processes"
+        )
         assert {(each["name"], *each["queues"]) for each in workers} == {(f"worker@{host()}", "celery")}
-        assert len(workers) == 2
     finally:
-        assert supervisord.stop(60) == 0
+        assert supervisord.stop(PATIENCE) == 0
 
 
 def test_a_log_is_followed_over_its_turning(tmp_path: Path) -> None:
