@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test stack check lock bench crash simulate chaos clean openapi
+.PHONY: help run test stack check lock bench crash simulate chaos recovery clean openapi
 
 BIN := .venv/bin
 # What is measured and typed; the last two are tools around the house.
@@ -66,6 +66,10 @@ bench: ## measure it
 chaos: ## hundreds of faults on real processes, plain Celery beside; JOBS FAULTS SEED BROKER STORE MODE KEEP
 	$(call install,requirements-dev.txt)
 	@exec $(BIN)/python -m tests.chaos
+
+recovery: ## how soon it goes on after a kill, a lost broker, a SIGTERM; ROUNDS of each kill
+	$(call install,requirements-dev.txt)
+	@exec $(BIN)/python -m tests.chaos.recovery
 
 simulate: ## the product's own code on a virtual clock: 200 worlds, or RUNS from SEED on; one SEED tells its story
 	$(call install,requirements-dev.txt)
