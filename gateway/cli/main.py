@@ -75,7 +75,7 @@ JOBS, SHOW, RUN = "Jobs", "What there is", "Processes and settings"
 _PANELS: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     (JOBS, (jobs.submit, jobs.status, jobs.result, jobs.attempts, jobs.wait, jobs.why, jobs.logs, jobs.list_)),
     (JOBS, (steer.cancel, steer.retry, steer.hold, steer.release, bulk.delete, bulk.bulk)),
-    (SHOW, (overview.tasks, overview.stats, overview.audit)),
+    (SHOW, (overview.tasks, overview.limits, overview.stats, overview.audit)),
     (RUN, (processes.serve, processes.scheduler, health.check, health.doctor, record.config)),
 )
 for panel, commands in _PANELS:

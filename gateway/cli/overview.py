@@ -28,6 +28,28 @@ def tasks(
         output.table(("task", "queue", "arguments"), rows)
 
 
+def limits(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="The task's name.")],
+    rate: Annotated[str | None, typer.Option(help='As in "10/m"; a bare number is per second.')] = None,
+    concurrency: Annotated[int | None, typer.Option(help="How many of its jobs may run at once.", min=1)] = None,
+    reset: Annotated[bool, typer.Option(help="What its code declares holds again.")] = False,
+    json_: AsJson = False,
+) -> None:
+    """Show what limits a task, or set it: both limits at once, for all workers, from now on."""
+    here, path = door(context), address("tasks", task, "limits")
+    if reset:
+        answer = here.send("DELETE", path)
+    elif rate is None and concurrency is None:
+        answer = here.get(path)
+    else:
+        answer = here.send("PUT", path, body={"rate_limit": rate, "concurrency": concurrency})
+    if json_:
+        output.as_json(answer)
+    else:
+        output.sheet({name.replace("_", " "): value for name, value in answer.items()})
+
+
 def stats(context: typer.Context, json_: AsJson = False) -> None:
     """Count jobs by state, workers and slots."""
     answer = door(context).get(address("stats"))

