@@ -7,6 +7,7 @@ and control. Made are the clock, the broker, the processes, and what goes wrong 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Coroutine, Sequence
@@ -85,6 +86,7 @@ class World:
         #: What was done to whom, and when it was over: (owner, end).
         self.harm: list[tuple[str, float]] = []
         self.story: list[str] = []
+        self.broken: list[str] = []
 
     @property
     def now(self) -> float:
@@ -181,8 +183,8 @@ class Broker:
 
     def _wake_canary(self, queue: str) -> None:
         for node in self._world.nodes:
-            if canary_queue(node.owner) == queue and not node.process.frozen:
-                node.heartbeat.heard += 1
+            if canary_queue(node.owner) == queue and hasattr(node, "heartbeat"):
+                node.spawn(node.answer_canary())
 
     async def take(self) -> str:
         while not self.waiting or self.away:
@@ -242,6 +244,7 @@ class Node:
     """A process of the deployment: a gateway that runs jobs, a gateway that rings for them, or a worker."""
 
     broker = "simulated"
+    abandoned = 0
     queues = ("celery",)
     slots = SLOTS
 
@@ -259,7 +262,15 @@ class Node:
         )
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        return self.world.loop.create_task(work, context=self.process.context)
+        task = self.world.loop.create_task(work, context=self.process.context)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """What is not the product's own word is a fault of this world, or of a product that has changed under it."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, JobgateError):
+            self.world.broken.append(f"{self.owner} stumbled: {type(error).__name__}: {error}")
 
     def _open(self, mode: Mode) -> None:
         self.store = Store(self.world, self.owner, mode)
@@ -321,6 +332,10 @@ class Node:
         await self._until(self.heartbeat.start)
         self._keep_up()
         await asyncio.gather(*(self._answer() for _ in range(SLOTS)))
+
+    async def answer_canary(self) -> None:
+        with contextlib.suppress(JobgateError):
+            await self.heartbeat.hear()
 
     async def _answer(self) -> None:
         while True:
@@ -526,7 +541,7 @@ class Story:
         with self.world.engine.connect() as connection:
             rows = connection.execute(select(jobs)).all()
             told = connection.execute(select(events).order_by(events.c.seq)).all()
-        found = list[str]()
+        found = [*self.world.broken]
         for key, job_id in self.world.accepted.items():
             if job_id not in {row.id for row in rows}:
                 found.append(f"{key} is lost")
