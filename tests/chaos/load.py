@@ -185,7 +185,8 @@ class Load:
     def _compare(self, key: str, status: str) -> None:
         earlier = self.first_final.get(key)
         if earlier is not None and status != earlier.status:
-            self.changed.append(f"{key}: {earlier.status}, then {status}")
+            if not any(words.startswith(f"{key}:") for words in self.changed):  # a job is told wrongly once
+                self.changed.append(f"{key}: {earlier.status}, then {status}")
         elif status == "GONE":
             self.changed.append(f"{key}: accepted, then unknown")
         elif earlier is None and status in FINAL:
