@@ -65,6 +65,11 @@ class AsyncSeat:
         self._body = started = self._bodies.submit(self._run(body))
         return started
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the body has not ended, even if nobody waits for it."""
+        return self._task is not None and not self._task.done()
+
     def interrupt(self, reason: type[BaseException]) -> None:
         self._interruption.reason = reason
         if reason is LeaseLost and self._body is not None:
@@ -118,7 +123,8 @@ class Partner:
 
     def __init__(self) -> None:
         self._inbox: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        threading.Thread(target=self._work, name="jobgate-body", daemon=True).start()
+        self.thread = threading.Thread(target=self._work, name="jobgate-body", daemon=True)
+        self.thread.start()
 
     def start(self, call: Callable[[], T]) -> Future[T]:
         """Run `call` there. To cancel the future is to give the partner up: find another one."""
@@ -148,6 +154,11 @@ class PartnerSeat(ThreadSeat):
         """Run `call` there; it takes its place by `run`."""
         self._body = body = self._partner.start(call)
         return body
+
+    @property
+    def goes_on(self) -> bool:
+        """Once it is given up: whether the body has not ended; the thread ends with it."""
+        return self._partner.thread.is_alive()
 
     def interrupt(self, reason: type[BaseException]) -> None:
         super().interrupt(reason)

@@ -83,13 +83,17 @@ class Carrier:
         self._bodies: LoopThread | None = None
         self._mine = threading.local()
         self._ending = False
-        #: Bodies that could not be ended, and were given up.
-        self.abandoned = 0
+        self._given_up: list[AsyncSeat | PartnerSeat] = []
         self._loop.call(self._start())
 
     @property
     def busy(self) -> int:
         return len(self._keeper)
+
+    @property
+    def abandoned(self) -> int:
+        """Bodies that could not be ended, were given up, and go on."""
+        return sum(seat.goes_on for seat in self._given_up)
 
     @property
     def queues(self) -> Sequence[str]:
@@ -196,7 +200,7 @@ class Carrier:
         except CancelledError:
             log.warning("job %s: its body goes on although it was ended; its thread is given up", attempt.id)
             self._mine.partner = None
-            self.abandoned += 1
+            self._given_up.append(seat)
             return interrupt(attempt)
 
     def _run_async(self, attempt: Attempt, context: Context) -> Step:
@@ -208,7 +212,7 @@ class Carrier:
         try:
             return body.result()
         except CancelledError:  # it was given up, and this thread need not wait for it any more
-            self.abandoned += 1
+            self._given_up.append(seat)
             return interrupt(attempt)
 
     def _end(self, step: Step) -> None:

@@ -197,7 +197,7 @@ class ThreadExecutor:
     def _begin_all(self, rows: Rows, reserved: int) -> None:
         self._free += reserved - len(rows)
         self._inbox.put([running for row in rows if (running := self._begin(to_attempt(row))) is not None])
-        if len(rows) > 1:
+        if rows:
             self._loop.call_later(BURST, self._collect_burst)
 
     def _begin(self, attempt: Attempt) -> Running | None:
@@ -243,8 +243,9 @@ class ThreadExecutor:
             self._loop.call_soon_threadsafe(self._collect)
 
     def _collect_burst(self) -> None:
+        unfinished = bool(self._inbox)  # asked first: whoever delivers from now on sees as much, or wakes the loop
         self._collect()
-        if self._inbox:
+        if unfinished:
             self._loop.call_later(BURST, self._collect_burst)
 
     def _collect(self) -> None:
@@ -254,6 +255,8 @@ class ThreadExecutor:
             step = self._outbox.popleft()
             if self._keeper.forget(step.job_id, step.attempt) is not None:
                 steps.append(step)
+            else:
+                self.abandoned -= 1  # the body that was given up has ended after all
         self._free += len(steps)
         self._settling.settle_soon(steps)
         if self._backlog:
