@@ -93,7 +93,9 @@ class Carrier:
     @property
     def abandoned(self) -> int:
         """Bodies that could not be ended, were given up, and go on."""
-        return sum(seat.goes_on for seat in self._given_up)
+        for seat in [seat for seat in self._given_up if not seat.goes_on]:
+            self._given_up.remove(seat)
+        return len(self._given_up)
 
     @property
     def queues(self) -> Sequence[str]:

@@ -92,6 +92,7 @@ class Keeper:
         self._give_up = give_up
         self._running: dict[tuple[str, int], Running] = {}
         self._task: asyncio.Task[None] | None = None
+        self._talk: asyncio.Task[None] | None = None
         self._polled_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -106,10 +107,10 @@ class Keeper:
         self._task = asyncio.create_task(self._run(), name="jobgate-keeper")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in filter(None, (self._task, self._talk)):
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task
 
     def begin(self, running: Running) -> None:
         self._running[running.attempt.id, running.attempt.attempt] = running
@@ -136,15 +137,23 @@ class Keeper:
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
-            for running in self.all():
-                self._check(running, now)
             try:
-                await self._renew(now)
-                await self._poll_cancels(now)
-            except StoreUnavailable as error:
-                log.warning("leases cannot be renewed now: %s", error)
+                for running in self.all():
+                    self._check(running, now)
             except Exception:  # without this loop no lease is renewed and no limit is kept
                 log.exception("the keeper stumbled; it goes on")
+            # Beside the looks, not between them: limits and leases end on time while the store is silent.
+            if self._running and (self._talk is None or self._talk.done()):
+                self._talk = asyncio.create_task(self._talk_to_store(now), name="jobgate-keeper-store")
+
+    async def _talk_to_store(self, now: float) -> None:
+        try:
+            await self._renew(now)
+            await self._poll_cancels(now)
+        except StoreUnavailable as error:
+            log.warning("leases cannot be renewed now: %s", error)
+        except Exception:
+            log.exception("the keeper stumbled; it goes on")
 
     def _check(self, running: Running, now: float) -> None:
         attempt, age = running.attempt, now - running.started_at

@@ -120,7 +120,7 @@ class ThreadExecutor:
         self.slots, self._free = slots, self._free + more
         for _ in range(more):
             self._add_thread()
-        self._inbox.put([None] * -more)
+        self._put([None] * -more)
         self._store.writer.woken()
 
     def listen(self, queue: str, serve: bool) -> None:
@@ -196,16 +196,17 @@ class ThreadExecutor:
 
     def _begin_all(self, rows: Rows, reserved: int) -> None:
         self._free += reserved - len(rows)
-        self._inbox.put([running for row in rows if (running := self._begin(to_attempt(row))) is not None])
-        if rows:
+        self._put([running for row in rows if (running := self._begin(to_attempt(row))) is not None])
+
+    def _put(self, work: Sequence[Running | None]) -> None:
+        """Give the threads their work. Outcomes wait for the inbox to be empty, or for this timer; see `_deliver`."""
+        if work:
+            self._inbox.put(work)
             self._loop.call_later(BURST, self._collect_burst)
 
     def _begin(self, attempt: Attempt) -> Running | None:
         """Start an async body, or make the work of a slot's thread."""
-        if not self._open:
-            self._settling.settle_soon([interrupt(attempt)])
-            return None
-        if not self._runner.knows(attempt) and self._strangers.meet(attempt.task):
+        if not self._open or (not self._runner.knows(attempt) and self._strangers.meet(attempt.task)):
             self._free += 1
             self._settling.settle_soon([interrupt(attempt)])
             return None

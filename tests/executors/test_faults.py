@@ -98,6 +98,23 @@ async def test_a_stop_while_jobs_are_being_claimed_leaves_none_behind(store: Job
         assert not [job for job in await store.list(Filter(), 1000) if job.losses], "and no budget is used"
 
 
+async def test_a_pool_that_is_closed_while_it_claims_has_all_its_slots_when_it_opens_again(store: JobStore) -> None:
+    executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
+    await executor.start()
+    for _ in range(5):
+        accepting = asyncio.ensure_future(accept(store, "faults.plain", 50))
+        await asyncio.sleep(0)  # the transaction that claims for the slots is under way
+        await executor.close(0.0)
+        await accepting
+        executor.open()
+
+    async def look() -> bool:
+        return await all_ended(store) and executor.busy == 0
+
+    await eventually_async(look, within=30)
+    await executor.stop(1.0)
+
+
 async def test_a_drain_claims_nothing_more_and_loses_nothing_of_what_runs(store: JobStore) -> None:
     executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
     executor.heartbeat = Heartbeat(store, CLAIMER, "gateway@tests", "threads", executor, REGISTRY)
@@ -118,11 +135,14 @@ async def test_a_drain_claims_nothing_more_and_loses_nothing_of_what_runs(store:
     assert [job.status for job in jobs if not job.attempt] == [State.PENDING] * 5
 
 
-async def test_an_attempt_that_lost_its_lease_goes_back_to_wait_and_is_not_called_cancelled() -> None:
+@pytest.mark.parametrize("silent", [False, True], ids=["refuses", "silent"])
+async def test_an_attempt_that_lost_its_lease_goes_back_to_wait_and_is_not_called_cancelled(silent: bool) -> None:
     class Away:
-        """A store that does not answer."""
+        """A store that refuses, or says nothing at all."""
 
         async def renew(self, *_: object) -> None:
+            if silent:
+                await asyncio.Event().wait()
             raise StoreUnavailable
 
         async def cancelled(self, _: str) -> list[str]:
