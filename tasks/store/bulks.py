@@ -34,6 +34,14 @@ WHERE id IN {_IDS} AND status IN {WAITING} RETURNING id"""
 MOVE = f"""
 UPDATE jobs SET queue = :target, rung_at = NULL
 WHERE id IN {_IDS} AND status IN {WAITING} AND queue <> :target RETURNING id"""
-DELETE_EVENTS = f"DELETE FROM events WHERE job IN (SELECT number FROM jobs WHERE id IN {_IDS} AND status IN {FINAL})"
-DELETE_LOGS = f"DELETE FROM logs WHERE job_id IN (SELECT id FROM jobs WHERE id IN {_IDS} AND status IN {FINAL})"
-DELETE = f"DELETE FROM jobs WHERE id IN {_IDS} AND status IN {FINAL} RETURNING id"
+#: What the counters have not read yet must stay: a job goes only once all that happened to it is counted.
+_UNCOUNTED = """EXISTS (SELECT 1 FROM events AS e WHERE e.job = jobs.number AND NOT EXISTS (
+    SELECT 1 FROM cursors AS c WHERE c.name = 'tallies' AND (e.txid, e.seq) <= (c.txid, c.seq)))"""
+DELETE_EVENTS = f"""
+DELETE FROM events WHERE job IN (
+    SELECT number FROM jobs WHERE id IN {_IDS} AND status IN {FINAL} AND NOT {_UNCOUNTED})"""
+#: The first of the three decides: the others may see a later moment, and follow it by what it left.
+_BARE = f"id IN {_IDS} AND status IN {FINAL} AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.job = jobs.number)"
+DELETE_LOGS = f"DELETE FROM logs WHERE job_id IN (SELECT id FROM jobs WHERE {_BARE})"
+DELETE = f"DELETE FROM jobs WHERE {_BARE} RETURNING id"
+LEFT = f"SELECT id FROM jobs WHERE id IN {_IDS}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx2
 import pytest
@@ -12,7 +14,7 @@ from executors import bulk as bulks
 from executors.control import Control
 from gateway.operation import Operation
 from gateway.routes import OPERATIONS
-from tasks.bulk import Action
+from tasks.bulk import Action, Bulk
 from tasks.job import Filter
 from tests.gateway.support import NOBODY, Hand, make_control, make_gateway
 from tests.store.support import ME
@@ -164,6 +166,69 @@ async def test_bulk_verbs(client: httpx2.AsyncClient, hand: Hand) -> None:
     assert [action["action"] for action in listed] == ["delete", "cancel", "release", "hold"]
     assert (await client.get(f"/api/v1/bulk/{listed[0]['id']}")).json() == listed[0]
     assert (await client.get(f"/api/v1/bulk/{NOBODY}")).json()["type"] == "/problems/bulk-not-found"
+
+
+async def test_deleted_jobs_stay_in_the_counters(client: httpx2.AsyncClient, hand: Hand) -> None:
+    before = await hand.store.tallies.totals()
+    for job in await submit(client, 3):
+        await hand.succeed(job)
+    deletion = {"action": "delete", "filter": {"queue": ["celery"]}}
+    assert (await post(client, "/api/v1/bulk?wait=9", deletion))["done"] == 3
+    after = await hand.store.tallies.totals()
+    assert {state: number - before[state] for state, number in after.items() if number != before[state]} == {
+        "SUCCESS": 3
+    }
+
+
+async def test_a_job_that_is_not_counted_yet_is_not_deleted(
+    client: httpx2.AsyncClient, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulks, "COUNTED", (0.0, 0.0))
+    monkeypatch.setattr(hand.store.tallies, "fold", AsyncMock())
+    (job,) = await submit(client)
+    await hand.succeed(job)
+    deletion = {"action": "delete", "filter": {"queue": ["celery"]}}
+    answer = await post(client, "/api/v1/bulk?wait=9", deletion)
+    assert (answer["done"], answer["skipped"], answer["failed"]) == (0, 0, 1)
+    assert "not in the counters yet" in answer["message"]
+    assert len(await hand.store.events(job)) == 3
+    monkeypatch.undo()
+    assert (await post(client, "/api/v1/bulk?wait=9", deletion))["done"] == 1
+
+
+async def test_a_bulk_action_is_walked_once_and_a_strange_one_ends_no_look(
+    client: httpx2.AsyncClient,
+    control: Control,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(bulks, "LEASE", -1)
+    monkeypatch.setattr(bulks, "LOOK", 0.01)
+    await submit(client)
+    go_on, walks = asyncio.Event(), []
+
+    async def walk(bulk: Bulk) -> None:
+        walks.append(bulk.action)
+        await go_on.wait()
+
+    monkeypatch.setattr(control.bulks, "_walk", walk)
+    begun = await control.bulks.begin(Action.HOLD, Filter(queue=["celery"]))
+    await control.bulks._take_over()
+    await control.store.run("UPDATE bulks SET action = 'newer' WHERE id = :id", id=begun.id)
+    control.bulks.start()
+
+    async def told() -> bool:
+        return "cannot be taken over" in caplog.text
+
+    await eventually_async(told)
+    await control.store.run("UPDATE bulks SET action = 'purge' WHERE id = :id", id=begun.id)
+    go_on.set()
+
+    async def taken_over() -> bool:
+        return walks[:2] == ["hold", "purge"]
+
+    await eventually_async(taken_over)
+    await control.bulks.stop()
 
 
 @pytest.mark.parametrize(
