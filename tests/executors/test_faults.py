@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,7 +49,18 @@ def limited() -> None:
     """A job that must pass a limit."""
 
 
-REGISTRY = Registry([plain, limited])
+GATE = threading.Event()
+
+
+@task(name="faults.stubborn", time_limit=0.2, soft_time_limit=0.1)
+def stubborn() -> None:
+    """Ends when it likes."""
+    while not GATE.is_set():
+        with contextlib.suppress(BaseException):
+            GATE.wait(0.01)
+
+
+REGISTRY = Registry([plain, limited, stubborn])
 CLAIMER = Claimer(owner="tests/faults", mode="thread", lease=10.0, grace=1.0)
 
 
@@ -112,6 +125,23 @@ async def test_a_pool_that_is_closed_while_it_claims_has_all_its_slots_when_it_o
         return await all_ended(store) and executor.busy == 0
 
     await eventually_async(look, within=30)
+    await executor.stop(1.0)
+
+
+async def test_a_body_that_was_given_up_is_counted_until_it_ends(store: JobStore) -> None:
+    executor = ThreadExecutor(store, Runner(REGISTRY, 1 << 20), CLAIMER, SLOTS, [[QUEUE]])
+    await executor.start()
+    await accept(store, "faults.stubborn", 2)
+
+    async def given_up() -> bool:
+        return executor.abandoned == 2 and executor.busy == 0
+
+    async def ended() -> bool:
+        return executor.abandoned == 0
+
+    await eventually_async(given_up, within=10)
+    GATE.set()
+    await eventually_async(ended, within=10)
     await executor.stop(1.0)
 
 
