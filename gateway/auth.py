@@ -97,6 +97,9 @@ def _known(key: str) -> tuple[Caller, bytes]:
     secret, scopes = _scopes(name, secret)
     if not secret:
         raise ConfigurationError(f"JOBGATE_API_KEYS takes name:key,… or key,…; the key of {name!r} is empty")
+    if frozenset(secret.split("+")) <= frozenset(SCOPES):
+        # What stands before it may well be the key: it is not shown.
+        raise ConfigurationError(f"JOBGATE_API_KEYS: {secret!r} is a scope and no key: give name:key:scope")
     digest = sha256(secret.encode()).digest()
     return Caller(name or f"key-{digest.hex()[:8]}", scopes), digest
 

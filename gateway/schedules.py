@@ -39,6 +39,8 @@ from tasks.store.schedule_store import Past
 
 _ADDRESS = b"/api/v1/schedules/"
 _WHEN = ("cron", "every", "at")
+#: 9990 in UTC, in milliseconds: zones and clock changes behind it would leave Python's calendar.
+_CALENDAR_ENDS = 253_086_768_000_000
 _KEPT = ("id", "enabled", "paused", "origin", "last_job", "fired", "missed", "skipped", "failures")
 
 
@@ -168,9 +170,12 @@ def spec_of(values: Mapping[str, Any]) -> Spec:
 
 def _milliseconds(text: str, refuse: Callable[[str], Exception]) -> int:
     try:
-        return views.milliseconds(text)
+        found = views.milliseconds(text)
     except (ValueError, OverflowError):
         raise refuse("takes an RFC 3339 moment with an offset, such as 2030-01-31T09:00:00Z") from None
+    if not 0 <= found < _CALENDAR_ENDS:
+        raise refuse("takes a moment of the years 1970 to 9989")
+    return found
 
 
 def _fire_time(found: Occurrence, zone: str) -> FireTime:

@@ -5,6 +5,7 @@ A day must fit day_of_month, month_of_year and day_of_week all three, as in Cele
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
@@ -17,6 +18,7 @@ _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "augu
 
 #: Years within which every combination of a day, a month and a weekday comes again, 2100 without its leap day included.
 _HORIZON = 41
+_AROUND_COMMA = re.compile(r"\s*,\s*")
 _DAYS_IN = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -106,7 +108,11 @@ def join(fields: Mapping[str, str | int]) -> str:
     """The expression of these fields by name; one that is not given means every. Raises BadCron."""
     parts = []
     for field in FIELDS:
-        text = "".join(str(fields.get(field.name, "*")).split())
+        text = _AROUND_COMMA.sub(",", str(fields.get(field.name, "*")).strip())
+        if text.split() != [text]:
+            raise BadCron(
+                f"{text[:100]!r} is not one field: several values are joined by commas, as in 1,5", field.name
+            )
         _values(field, text)
         parts.append(text)
     return " ".join(parts)

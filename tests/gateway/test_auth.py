@@ -114,6 +114,13 @@ def test_a_wrong_scope_beside_a_right_one_is_refused() -> None:
         Keys(("shop:s:read+sumbit",))
 
 
+@pytest.mark.parametrize("key", ["s3cret:read", "s3cret:read+admin", "s3cret:read:admin", "read"])
+def test_a_scope_is_not_taken_for_a_key_nor_a_key_for_a_name(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="give name:key:scope") as refused:
+        Keys((key,))
+    assert "s3cret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("key", ["shop:", ":", "shop: ", "", "shop::read"])
 def test_an_empty_key_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError, match="JOBGATE_API_KEYS takes name:key"):

@@ -107,8 +107,11 @@ async def test_a_preview_says_what_the_clock_does(client: httpx2.AsyncClient) ->
     assert [each["local"] for each in preview["fire_times"]][1] == "2027-03-28T03:00:00+02:00"
     assert [bool(each["note"]) for each in preview["fire_times"]] == [False, True, False]
     assert len((await client.get(f"{SCHEDULES}/nightly/preview")).json()["fire_times"]) == 10
-    wrong = await client.get(f"{SCHEDULES}/nightly/preview", params={"after": "tomorrow"})
-    assert (wrong.status_code, wrong.json()["errors"][0]["parameter"]) == (422, "after")
+    for after in ("tomorrow", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"):
+        wrong = await client.get(f"{SCHEDULES}/nightly/preview", params={"after": after})
+        assert (wrong.status_code, wrong.json()["errors"][0]["parameter"]) == (422, "after")
+    last = await client.get(f"{SCHEDULES}/nightly/preview", params={"after": "9989-12-31T23:59:59Z", "n": 100})
+    assert last.status_code == 200
 
 
 async def test_a_backfill_makes_each_job_once(client: httpx2.AsyncClient) -> None:
@@ -129,6 +132,8 @@ async def test_a_wrong_range(client: httpx2.AsyncClient) -> None:
     spans = [
         ({"start": "2026-01-01T00:00:00Z", "end": "2036-01-01T00:00:00Z"}, "/end"),
         ({"start": "2016-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "/end"),
+        ({"start": "0001-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "/start"),
+        ({"start": "2026-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z"}, "/end"),
         ({"start": "soon", "end": "2026-01-01T00:00:00Z"}, "/start"),
         ({"start": "2026-01-01T00:00:00Z"}, ""),
     ]

@@ -139,5 +139,13 @@ def test_fields_by_name_make_an_expression() -> None:
     assert cron.split("0 2 * 3 mon") == {
         "minute": "0", "hour": "2", "day_of_month": "*", "month_of_year": "3", "day_of_week": "mon"
     }  # fmt: skip
+    assert cron.join({"hour": " 2 , 14 "}) == "* 2,14 * * *"
     with pytest.raises(BadCron, match="hour"):
         cron.join({"hour": "25"})
+
+
+@pytest.mark.parametrize("minute", ["1 5", "", "0 2 * * mon"])
+def test_a_field_is_one_field(minute: str) -> None:
+    with pytest.raises(BadCron, match=re.escape(f"{minute!r} is not one field")) as refused:
+        cron.join({"minute": minute})
+    assert refused.value.field == "minute"
