@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery
 from celery.worker.control import Panel
 
+from executors.celery_doorbell import CANARY
 from executors.word import Word
 from tasks.command import Command, Outcome, Verb
 
@@ -67,7 +68,8 @@ class ParentControl:
         found = self._app.control.inspect([self.name], timeout=PATIENCE, limit=1).active_queues()
         if not found:
             return Outcome(False, f"the worker took it ({answer.words}), but does not say which queues it serves")
-        self._word.queues = [each["name"] for each in found[self.name]]
+        served = [each["name"] for each in found[self.name]]
+        self._word.queues = [name for name in served if not name.startswith(CANARY)]
         done = (queue in self._word.queues) is (verb is Verb.CONSUME)
         return Outcome(done, f"serves {', '.join(self._word.queues) or 'no queue'}")
 

@@ -11,11 +11,13 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
 
 from kombu import Connection, Exchange, Producer
+
+from executors.ears import HELD_UP
 
 log = logging.getLogger("jobgate.doorbell")
 
@@ -32,6 +34,8 @@ _EPOCH = "jobgate.epoch"
 #: Seconds until a broker that does not answer counts as away. Each setting is needed: without `max_retries: 0` a
 #: refused connection takes six seconds to be reported.
 _PATIENCE = 1.0
+#: Seconds until one that failed is asked again, even if nobody else asks.
+_PAUSE = 0.5
 _RETRY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 _REDIS = {"ack_emulation": False, "socket_connect_timeout": _PATIENCE, "socket_timeout": _PATIENCE, **_RETRY}
 #: Kombu's priority steps on Redis: 0, 3, 6 and 9, and 0 is served first. RabbitMQ ignores them on plain queues.
@@ -88,7 +92,7 @@ def headers(ring: Ring) -> dict[str, Any]:
 
 class Doorbell:
     """`lost` is called, from the doorbell's thread, when rings were lost: some could not be published, or the broker
-    came back without what it had. `answered_at`: when the broker did something for us last, by `time.monotonic`."""
+    came back without what it had."""
 
     def __init__(self, broker_url: str, lost: Callable[[], None]) -> None:
         self._url = broker_url
@@ -102,7 +106,9 @@ class Doorbell:
         self.error: str | None = NOT_TRIED
         #: When the broker was last found away, in milliseconds since the epoch; None while it answers.
         self.away_since: int | None = None
-        self.answered_at = time.monotonic()
+        #: When the oldest question without an answer was put, by `time.monotonic`; None while there is none.
+        self._asked_at: float | None = None
+        self._read_at = self._excused_at = time.monotonic()
         #: Queues whose rings may be lost, set by the relay; and those of them that were found empty at the last look.
         self.doubtful: Sequence[str] = ()
         self.emptied: frozenset[str] = frozenset()
@@ -117,18 +123,35 @@ class Doorbell:
         if rings or self._inbox.empty():
             self._inbox.put(rings)
 
+    def silence(self, now: float) -> float:
+        """Seconds for which the broker has left a question unanswered. To be read often: what lies before a reading
+        that was held up is forgiven, for the process was held up with it."""
+        if now - self._read_at > HELD_UP:
+            self._excused_at = now
+        self._read_at = now
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else max(0.0, now - max(asked_at, self._excused_at))
+
     def stop(self) -> None:
         self._inbox.put(None)
         self._thread.join(timeout=2 * _PATIENCE)
 
     def _run(self) -> None:
-        while (rings := self._inbox.get()) is not None:
+        while (rings := self._next()) is not None:
+            if self._asked_at is None:
+                self._asked_at = time.monotonic()
             try:
                 self._publish(rings)
-                self.error = self.away_since = None
+                self.error = self.away_since = self._asked_at = None
             except Exception as error:  # a broker's client may raise anything; whatever it is, the broker is away
                 self._away(error, bool(rings))
         self._close()
+
+    def _next(self) -> Sequence[Ring] | None:
+        try:
+            return self._inbox.get(timeout=None if self._asked_at is None else _PAUSE)
+        except Empty:
+            return []
 
     def _publish(self, rings: Sequence[Ring]) -> None:
         producer = self._producer or self._open()
@@ -149,8 +172,7 @@ class Doorbell:
                     retry=False,
                 )
                 if not self._redis:  # there each waits for its confirmation; on Redis all are sent together, below
-                    self.answered_at = time.monotonic()
-        self.answered_at = time.monotonic()
+                    self._asked_at = time.monotonic()
         for ring in rings if self._redis else ():
             if ring.task == CANARY:  # its worker may be gone for good
                 producer.channel.client.expire(ring.queue, round(CANARY_LIFE))
@@ -166,7 +188,6 @@ class Doorbell:
             channel.exchange_declare("amq.direct", "direct", passive=True)
             fresh, epoch = False, self._opened
         self.emptied = frozenset(queue for queue in self.doubtful if not self._waiting(queue))
-        self.answered_at = time.monotonic()
         if self._epoch not in {None, epoch}:
             log.warning("the broker may have lost what was rung: it is rung again")
         if fresh or self._epoch not in {None, epoch}:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from executors.base import Capabilities, Health, Patience, Standing, Trouble
 from executors.celery_doorbell import CANARY, UNKNOWN, Doorbell, Ring, canary_queue
@@ -118,7 +118,7 @@ class CeleryExecutor:
     def trouble(self) -> Trouble | None:
         """Why no job gets to a worker now, if none does."""
         now = time.monotonic()
-        if now - self._doorbell.answered_at >= self._patience.broker:
+        if self._doorbell.silence(now) >= self._patience.broker:
             return Trouble(
                 code="broker", detail=f"the broker does not answer: {self._doorbell.error or 'it is silent'}"
             )
@@ -229,9 +229,12 @@ class CeleryExecutor:
         deaf = self._ears.deaf(patience if self._carrying else min(patience, EAGER_PATIENCE), now)
         for name in sorted(deaf - self._deaf):
             log.warning("worker %s lives, but does not consume: it gets no more rings until it answers", name)
+        # What is written may cross with the worker's own word that it hears: so it is written at each look, and undone.
+        for name in sorted(deaf):
             await self._store.call_deaf(name)
         for name in sorted(self._deaf - deaf):
             log.warning("worker %s is not deaf any more, or gone", name)
+            await self._store.call_deaf(name, deaf=False)
         self._deaf = deaf
 
     def _release_canaries(self, now: float) -> None:
@@ -284,7 +287,7 @@ class CeleryExecutor:
             self._window = 1
 
     async def _ring_limited(self, now: float) -> None:
-        served: Iterable[str] = {name for worker in self._workers for name in worker.queues}
+        served = {name for worker in self._workers for name in worker.queues} & self._level.keys()
         if now - self._limited_at >= self._limited_pause:
             self._limited_at = now
             rows = await self._limited_rows(sorted(served))

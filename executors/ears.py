@@ -53,6 +53,8 @@ class Ears:
         self.live = [worker for worker in found if now - self._seen[worker.owner][1] < self._silence]
         names = {worker.name for worker in self.live}
         self._ears = {name: self._ears.get(name) or _Ear(now) for name in names}
+        for ear in self._ears.values():
+            ear.heard = {owner: number for owner, number in ear.heard.items() if owner in self._seen}
         for worker in self.live:
             self._listen(worker, now)
 

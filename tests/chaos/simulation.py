@@ -211,7 +211,7 @@ class SimulatedDoorbell:
         self._lost = lost
         self._epoch = self.world.broker.epoch
         self.error: str | None = "not tried yet"
-        self.answered_at = self.world.now
+        self._asked_at: float | None = None
         self.doubtful: Sequence[str] = ()
         self.emptied: frozenset[str] = frozenset()
 
@@ -224,14 +224,18 @@ class SimulatedDoorbell:
     def stop(self) -> None:
         pass
 
+    def silence(self, now: float) -> float:
+        return 0.0 if self._asked_at is None else now - self._asked_at
+
     def _publish(self, rings: Sequence[Ring]) -> None:
         broker = self.world.broker
         if broker.away:
             self.error = "away"
+            self._asked_at = self.world.now if self._asked_at is None else self._asked_at
             if rings:
                 self._lost()
             return
-        self.error, self.answered_at = None, self.world.now
+        self.error = self._asked_at = None
         if self._epoch != broker.epoch:
             self._epoch = broker.epoch
             self._lost()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -45,3 +46,26 @@ def test_a_queue_that_still_holds_rings_is_in_no_doubt(make_broker: Callable[[st
         bell.doubtful = []
         _finds(bell, set())
         queue.delete()
+
+
+def test_only_a_question_without_an_answer_is_silence(make_broker: Callable[[str], str]) -> None:
+    with _bell(make_broker("redis")) as bell:
+        eventually(lambda: bell.error is None, what="the broker has answered")
+        now = time.monotonic()
+        assert [bell.silence(now + second) for second in range(60)] == [0.0] * 60, "nobody asked for a minute"
+
+
+def test_a_broker_that_is_away_is_silent_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Doorbell] = []
+
+    def refuse(bell: Doorbell) -> None:
+        asked.append(bell)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(Doorbell, "_open", refuse)
+    with _bell("redis://127.0.0.1:1/0") as bell:
+        eventually(lambda: len(asked) >= 3, what="the one question is repeated")
+        eventually(lambda: bell.silence(time.monotonic()) > 1, what="silence")
+        held_up = time.monotonic() + 60
+        assert bell.silence(held_up) == 0, "this process did not look"
+        assert bell.silence(held_up + 1) == 1

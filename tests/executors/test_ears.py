@@ -26,6 +26,7 @@ class Registry:
         self.hears = {"a", "b"}
         self.busy: set[str] = set()
         self.beats = 0
+        self.life = 0
         self.heard = dict.fromkeys("ab", 0)
         self.called: list[str] = []
 
@@ -40,8 +41,8 @@ class Registry:
 
     def _worker(self, name: str) -> Worker:
         return Worker(
-            owner=f"host/boot/1/1/{name}", name=name, host="host", pid=1, mode="celery", pool="prefork", slots=1,
-            busy=int(name in self.busy), queues=("celery",), tasks=(), version="1", draining=False,
+            owner=f"host/boot/1/1/{name}/{self.life}", name=name, host="host", pid=1, mode="celery", pool="prefork",
+            slots=1, busy=int(name in self.busy), queues=("celery",), tasks=(), version="1", draining=False,
             seen_at=self.beats if name in self.up else 0, heard=self.heard[name],
         )  # fmt: skip
 
@@ -127,6 +128,13 @@ def test_what_a_process_heard_before_it_was_known_is_no_answer(registry: Registr
     registry.heard["a"] = 7
     registry.pass_time(1)
     assert registry.ears.answers == 0
+
+
+def test_what_a_process_that_is_gone_heard_is_forgotten(registry: Registry) -> None:
+    registry.pass_time(1)
+    registry.life += 1
+    registry.pass_time(STEP)
+    assert registry.ears._ears["a"].heard.keys() == {"host/boot/1/1/a/1"}
 
 
 @pytest.fixture

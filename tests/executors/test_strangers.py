@@ -240,3 +240,40 @@ async def test_an_idle_slot_is_evidence_for_its_own_queues_only(
     bell = relay._doorbell
     assert isinstance(bell, Bell)
     assert sum(ring.job_id == jobs["q"] for ring in bell.rings) == 1
+
+
+async def test_a_limited_job_in_a_queue_that_the_relay_does_not_know_is_left_to_others(
+    store: JobStore, relay: CeleryExecutor
+) -> None:
+    await store.set_limit("strangers.new", 1.0, None)
+    await store.set_limit("strangers.old", 1.0, None)
+    both = ("strangers.new", "strangers.old")
+    await store.beat(worker("w", mode="celery", tasks=both, queues=("q", "elsewhere"), slots=4))
+    other = await accept(store, "strangers.new", limit_name="strangers.new", queue="elsewhere")
+    job = await accept(store, "strangers.old", limit_name="strangers.old", queue="q")
+    await relay.start()
+
+    async def told() -> bool:
+        return job in rung(relay)
+
+    await eventually_async(told, within=20)
+    assert rung(relay) == {job: "strangers.old"}
+    assert (await read(store, other)).rung_at is None
+
+
+async def test_a_verdict_that_crosses_with_the_workers_own_word_does_not_stay(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = CeleryExecutor(store, "redis://127.0.0.1:1/0", [["q"]], Patience(), Strangers())
+    await store.beat(worker("w", mode="celery"))
+
+    async def written(verdict: set[str]) -> bool:
+        monkeypatch.setattr(relay._ears, "deaf", lambda patience, now: verdict)
+        await relay._call_deaf(0)
+        return (await store.workers())[0].deaf
+
+    name = (await store.workers())[0].name
+    assert await written({name})
+    await store.call_deaf(name, deaf=False)
+    assert await written({name})
+    assert not await written(set())

@@ -190,7 +190,10 @@ def test_a_worker_leaves_a_queue_and_comes_back(deployed: Deployment) -> None:
     assert deployed.read(left)["status"] == "PENDING"
     (answer, *_) = tell(deployed, "all", "leave", "failed", queue="other")
     assert answer["outcome"].startswith("does not serve it")
-    tell(deployed, "all", "consume", queue="other")
+    for answer in tell(deployed, "all", "consume", queue="other"):
+        assert answer["outcome"].startswith("serves ")
+        assert "canary" not in answer["outcome"]
+    assert not any("canary" in queue for worker in listing(deployed) for queue in worker["queues"])
     assert deployed.ended(left)["result"] == 11
 
 
