@@ -43,7 +43,8 @@ def upgrade() -> None:
     before, needed = schema.found(settings)
     if before != needed:
         schema.upgrade(settings)
-    output.say(f"schema {needed}: " + ("nothing to do" if before == needed else f"upgraded from {before}"))
+    where = shown_url(settings.database_url)
+    output.say(f"{where}: schema {needed}: " + ("nothing to do" if before == needed else f"upgraded from {before}"))
 
 
 @db.command()

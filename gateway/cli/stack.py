@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.prompt import Prompt
@@ -25,6 +25,8 @@ app = typer.Typer(name="stack", help="The product's processes on this machine, u
 READY = 120.0
 #: What each process prints once it works.
 SIGN = "Jobgate "
+#: How the line begins that a process of ours prints before it ends without having worked.
+COMPLAINT = "jobgate: "
 REDIS = "redis"
 #: How the systems that came here call these processes.
 ALIASES = {
@@ -123,7 +125,15 @@ def config(
 ) -> None:
     """Print the processes for the supervisord of a server, as in deploy/supervisor/jobgate.conf."""
     place = supervision.Place(
-        directory=data, logs=logs, stop_seconds=_stop_seconds(Settings()), autostart=True, rotate=False, user=user
+        directory=data,
+        logs=logs,
+        stop_seconds=_stop_seconds(Settings()),
+        autostart=True,
+        rotate=False,
+        # A store that is away ends a process after some two seconds; this many tries wait for it for days.
+        start_seconds=5,
+        start_retries=1000,
+        user=user,
     )
     output.say(supervision.server_file(home, environment, place).rstrip())
 
@@ -183,17 +193,30 @@ def _await_ready(daemon: Daemon, name: str, file: log_file.Growing) -> None:
     sign = "Ready to accept connections" if name == REDIS else SIGN
     ends = time.monotonic() + READY
     seen: list[str] = []
+    pids: set[int] = set()
     while True:
+        state = _state(daemon, name)
         seen += file.news()
         if any(sign in line for line in seen):
             return
-        state = _state(daemon, name)
-        if state.state in FAILED:
-            words = next((line for line in reversed(seen) if line.strip()), state.detail)
-            raise CommandError(Exit.BAD, f"{name} does not start: {words}")
+        pids |= {state.pid} - {0}
+        # A store that is away ends a process later than Supervisor takes it for started: it would be tried for ever.
+        if state.state in FAILED or len(pids) > 1 or any(line.startswith(COMPLAINT) for line in seen):
+            _give_up(daemon, name, seen, state)
         if time.monotonic() > ends:
             raise CommandError(Exit.TOO_LATE, f"{name} is not ready after {READY:g} s; see `jobgate stack logs {name}`")
         time.sleep(LOOK)
+
+
+def _give_up(daemon: Daemon, name: str, seen: Sequence[str], state: State) -> NoReturn:
+    words = [line for line in reversed(seen) if line.strip()]
+    reason = next((line for line in words if line.startswith(COMPLAINT)), [*words, state.detail][0])
+    daemon.stop(name)
+    while (state := _state(daemon, name)).alive or state.state == "BACKOFF":
+        time.sleep(LOOK)
+        # What had ended by itself just before may have been started again.
+        daemon.stop(name)
+    raise CommandError(Exit.BAD, f"{name} does not start: {reason}")
 
 
 def _stop(daemon: Daemon, names: Sequence[str]) -> None:

@@ -29,13 +29,16 @@ class Program(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """Where programs run. `rotate`: supervisord turns the logs itself; otherwise something else does."""
+    """Where programs run. `rotate`: supervisord turns the logs itself; otherwise something else does. A program that
+    ends within `start_seconds` is started again `start_retries` times, each time after a second more."""
 
     directory: str
     logs: str
     stop_seconds: int
     autostart: bool
     rotate: bool
+    start_seconds: int = 1
+    start_retries: int = 3
     user: str = ""
 
 
@@ -58,7 +61,8 @@ def program_section(program: Program, place: Place, name: str) -> str:
         # 2 is a wrong setting: it will not get better by being tried again.
         "autorestart": "unexpected",
         "exitcodes": "0,2",
-        "startsecs": 1,
+        "startsecs": place.start_seconds,
+        "startretries": place.start_retries,
         # Only the process itself is asked: its pool's children finish their jobs. What stays is killed with them.
         "stopsignal": "TERM",
         "stopasgroup": "false",

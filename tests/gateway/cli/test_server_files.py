@@ -76,10 +76,13 @@ def test_a_unit_runs_a_command_and_lets_it_drain(unit: Path) -> None:
 
 
 def test_the_example_of_the_settings_is_taken() -> None:
-    lines = (DEPLOY / "environment.example").read_text().splitlines()
-    settings = Settings.from_env(dict(line.split("=", 1) for line in lines if line and not line.startswith("#")))
+    """As the shell of Supervisor's file reads it."""
+    script = f"set -a; . {DEPLOY}/environment.example; exec env -0"
+    done = subprocess.run(["/bin/sh", "-c", script], env={}, capture_output=True, text=True, check=True, timeout=20)
+    settings = Settings.from_env(dict(line.split("=", 1) for line in done.stdout.split("\0") if line))
     assert settings.use_celery
     assert settings.api_keys
+    assert len(settings.queue_order) == 4
 
 
 def test_logs_are_turned_and_none_is_lost(tmp_path: Path) -> None:

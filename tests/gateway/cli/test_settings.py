@@ -59,7 +59,9 @@ def test_every_setting_is_explained_in_the_page(tmp_path: Path) -> None:
 def test_the_schema_is_checked_and_brought_up_to_date(tmp_path: Path) -> None:
     shell = Shell({"DATABASE_URL": f"sqlite:///{tmp_path / 'jobs.db'}"})
     assert "run `jobgate db upgrade`" in shell("db", "check", exit=1).stderr
-    assert shell.out("db", "upgrade").endswith("upgraded from none")
+    upgraded = shell.out("db", "upgrade")
+    assert upgraded.startswith(f"sqlite:///{tmp_path / 'jobs.db'}: schema ")
+    assert upgraded.endswith("upgraded from none")
     assert shell.out("db", "upgrade").endswith("nothing to do")
     assert "as this release needs" in shell.out("db", "check")
     away = Shell({"DATABASE_URL": "postgresql://me:secret@127.0.0.1:9/jobs"})("db", "check", exit=6)

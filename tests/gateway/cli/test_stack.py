@@ -97,10 +97,17 @@ def test_thread_mode_is_one_process_that_is_kept_alive(folder: Path, monkeypatch
 def test_a_process_that_does_not_start_says_why(folder: Path) -> None:
     stack = Stack(folder, DATABASE_URL="mysql://localhost/x")
     assert "web does not start: jobgate: DATABASE_URL takes" in stack("start", exit=1)
-    assert stack.states(exit=1)["web"]["state"] in {"EXITED", "FATAL"}
+    assert stack.states(exit=1)["web"]["state"] in {"EXITED", "FATAL", "STOPPED"}
     stack("stop")
     deep = folder / ("x" * 100)
     assert "too long for a Unix socket" in Shell({})("stack", "status", "--folder", str(deep), exit=2).stderr
+
+
+def test_a_stack_whose_store_is_away_says_so_and_tries_no_longer(folder: Path) -> None:
+    stack = Stack(folder, DATABASE_URL="postgresql://me@127.0.0.1:9/jobs")
+    assert "web does not start: jobgate: the store" in stack("start", exit=1)
+    assert stack.states(exit=1)["web"]["pid"] == 0
+    stack("stop")
 
 
 def test_celery_mode_and_every_command_of_the_systems_that_came_here(folder: Path) -> None:
