@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tasks.store.statements import CLAIMABLE, LIMITED_TASK, PASSABLE, SERVED, WAITING, left_out, table, unless_paused
+from tasks.store.statements import (
+    AWAITED,
+    CLAIMABLE,
+    LIMITED_TASK,
+    PASSABLE,
+    SERVED,
+    WAITING,
+    left_out,
+    table,
+    unless_paused,
+)
 
 _RUNG = "RETURNING id, task, queue, rank"
 
@@ -27,7 +37,7 @@ UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}
     SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN {SERVED}
         AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
         ORDER BY w.rank, w.number LIMIT 1)
-    FROM limits WHERE {PASSABLE}{left_out(skipped, LIMITED_TASK)}{{)}}
+    FROM limits WHERE name IN {AWAITED} AND {PASSABLE}{left_out(skipped, LIMITED_TASK)}{{)}}
     AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"""
 
 

@@ -168,7 +168,8 @@ def _lets_pass(limit: str) -> str:
     """Whether it does. A task's limit counts all that run of the task, by whatever limit they came."""
     return f"""{limit}.free_at <= {{now}} AND ({limit}.max_running IS NULL OR {limit}.max_running >
         (SELECT count(*) FROM jobs AS r WHERE r.status = 'STARTED'
-            AND (r.limit_name = {limit}.name OR r.task = {limit}.name)))"""
+            AND r.limit_name = {limit}.name) + CASE WHEN {limit}.task IS NULL THEN (SELECT count(*) FROM jobs AS r
+            WHERE r.status = 'STARTED' AND r.task = {limit}.name AND r.limit_name <> r.task) ELSE 0 END)"""
 
 
 PASSABLE = f"""{_lets_pass("limits")} AND NOT EXISTS (
@@ -177,10 +178,20 @@ PASSABLE = f"""{_lets_pass("limits")} AND NOT EXISTS (
 _WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN {SERVED}
     AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}))"""
 
+#: rows: [queue]. The limits for which due jobs wait there, by one index probe each: the cost grows neither with the
+#: limits for which nobody waits, nor with the jobs that wait for one.
+AWAITED = f"""(WITH RECURSIVE awaited (queue, name) AS (
+    SELECT q.queue, (SELECT f.limit_name FROM jobs AS f WHERE f.queue = q.queue AND f.rank IS NOT NULL
+        AND f.limit_name > '' ORDER BY f.limit_name LIMIT 1) FROM {SERVED} AS q
+    UNION ALL
+    SELECT a.queue, (SELECT f.limit_name FROM jobs AS f WHERE f.queue = a.queue AND f.rank IS NOT NULL
+        AND f.limit_name > a.name ORDER BY f.limit_name LIMIT 1) FROM awaited AS a WHERE a.name IS NOT NULL)
+    SELECT name FROM awaited WHERE name IS NOT NULL)"""
+
 #: rows: [queue]. First of the three: whoever wants to pass one of these limits waits here for those before him. A
 #: statement of its own, because only the next one sees what they have claimed.
 LOCK_LIMITS = f"""
-SELECT name FROM limits WHERE (free_at <= {{now}} AND {_WAITS_FOR_LIMIT})
+SELECT name FROM limits WHERE (name IN {AWAITED} AND free_at <= {{now}} AND {_WAITS_FOR_LIMIT})
     OR name IN (SELECT task FROM limits AS k WHERE k.task IS NOT NULL) ORDER BY name {{lock}}"""
 
 #: The limits that stand under one of a task take turns: only one of them can know whether that lets somebody pass.
@@ -194,7 +205,8 @@ def let_pass(skipped: int = 0) -> str:
 UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
 WHERE name IN (SELECT name FROM (
         SELECT name, row_number() OVER (PARTITION BY {_TURN} ORDER BY free_at, name) AS place FROM limits
-        WHERE {PASSABLE} AND {_WAITS_FOR_LIMIT}{left_out(skipped, LIMITED_TASK)}) AS waiting WHERE place = 1 LIMIT :n)
+        WHERE name IN {AWAITED} AND {PASSABLE} AND {_WAITS_FOR_LIMIT}{left_out(skipped, LIMITED_TASK)}
+    ) AS waiting WHERE place = 1 LIMIT :n)
     AND free_at <= {{now}}"""
 
 

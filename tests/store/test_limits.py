@@ -139,3 +139,15 @@ async def test_keys_that_nobody_uses_are_forgotten(bench: Bench) -> None:
     assert [row.name for row in await bench.sql("SELECT name FROM limits")] == ["key:t:used"]
     await bench.store.set_held(used, held=False)
     assert await bench.store.claim(used, ME) is not None
+
+
+async def test_only_limits_for_which_somebody_waits_are_looked_at(bench: Bench) -> None:
+    for name in ("idle", "later", "paused", "slow", "two"):
+        await bench.store.set_limit(name, None, 1)
+    await bench.store.accept_many([new_job(queue=queue, limit_name="two") for queue in "qqrr"])
+    await bench.accept(queue="r", limit_name="slow"), await bench.accept(queue="q")
+    await bench.accept(limit_name="later", delay=10), await bench.accept(queue="p", limit_name="paused")
+    await bench.sql("INSERT INTO pauses (queue, since) VALUES ('p', 0)")
+    names = await bench.store.run(f"SELECT name FROM {statements.AWAITED} AS a", rows=[["p"], ["q"], ["r"], ["none"]])
+    assert sorted(row[0] for row in names) == ["slow", "two", "two"]
+    assert len(await bench.store.take_limited(["p", "r"], 5, ME)) == 2
