@@ -301,4 +301,4 @@ class CeleryExecutor:
         if not await self._store.has_ready(served, statements.LIMITED, skipped):
             return []
         sql = rings.ring_limited(len(skipped))
-        return await self._store.run(sql, rows=[[queue] for queue in served], **statements.names(skipped))
+        return await self._store.run(sql, rows=statements.queue_rows(served), **statements.names(skipped))

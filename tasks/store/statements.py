@@ -131,6 +131,12 @@ def names(skipped: Sequence[str]) -> dict[str, str]:
     return {f"s{n}": task for n, task in enumerate(skipped)}
 
 
+def queue_rows(queues: Sequence[str]) -> list[list[str]]:
+    """rows: [queue], for a statement that must see them all at once: SQLite's are parted by powers of two."""
+    size = 1 << (len(queues) - 1).bit_length() if queues else 0
+    return [[queues[n % len(queues)]] for n in range(size)]
+
+
 CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
 
 

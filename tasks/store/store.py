@@ -122,7 +122,7 @@ class JobStore(Reader):
     ) -> Rows:
         """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`."""
         token = {"token": new_id(), "n": n, **statements.names(skipped)}
-        rows = [[queue] for queue in queues]
+        rows = statements.queue_rows(queues)
         taken: Rows = await self.writer.run(
             Query(statements.LOCK_LIMITS, rows=rows),
             Query(statements.let_pass(len(skipped)), token, rows=rows),

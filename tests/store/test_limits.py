@@ -150,4 +150,4 @@ async def test_only_limits_for_which_somebody_waits_are_looked_at(bench: Bench) 
     await bench.sql("INSERT INTO pauses (queue, since) VALUES ('p', 0)")
     names = await bench.store.run(f"SELECT name FROM {statements.AWAITED} AS a", rows=[["p"], ["q"], ["r"], ["none"]])
     assert sorted(row[0] for row in names) == ["slow", "two", "two"]
-    assert len(await bench.store.take_limited(["p", "r"], 5, ME)) == 2
+    assert len(await bench.store.take_limited(["p", "q", "r"], 5, ME)) == 2
