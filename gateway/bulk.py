@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import Meta, Raw, Struct
 from gateway import intake, views
 from gateway.call import Call
 from gateway.jobs import JobFilter, filter_of
-from gateway.problems import Fault, Refusal, in_body, in_parameter
+from gateway.problems import Fault, Refusal, in_body
 from gateway.query import MAX_WAIT
 from gateway.reply import Reply, encode, ok
 from tasks.bulk import Action, Bulk
@@ -78,7 +78,9 @@ async def begin(call: Call) -> Reply:
     if wanted.filter == JobFilter():
         words = 'has no condition: {"created_before": <now>} means every job'
         raise in_body("invalid-submission", words, "/filter")
-    target = None if wanted.to is None else known_queue(call, wanted.to)
+    target = wanted.to
+    if target is not None:
+        check_target(call, target, lambda words: in_body("unknown-queue", words, "/to"))
     return await run(call, Wish(wanted.action, _filter(wanted.filter), target), wanted.dry_run, wait)
 
 
@@ -126,11 +128,10 @@ def view(bulk: Bulk) -> BulkView:
     )
 
 
-def known_queue(call: Call, queue: str) -> str:
-    """A queue that a submission may name; nobody would serve another."""
+def check_target(call: Call, queue: str, refuse: Callable[[str], Refusal]) -> None:
+    """Refuse a queue that no submission may name: nobody would serve it."""
     if queue not in call.control.queues:
-        raise in_parameter("to", f"no queue {queue[:200]!r}: use one of {', '.join(sorted(call.control.queues))}")
-    return queue
+        raise refuse(f"no queue {queue[:200]!r}: use one of {', '.join(sorted(call.control.queues))}")
 
 
 def _filter(wanted: JobFilter) -> Filter:

@@ -124,6 +124,8 @@ def refusal_of(error: Exception) -> Refusal:
     kind = next((kind for known, kind in _KINDS if isinstance(error, known)), None)
     if kind is None or not isinstance(error, errors.JobgateError):
         return Refusal("internal-error", "the server's log has the reason; nothing was changed that was not confirmed")
+    if isinstance(error, errors.UnknownQueue) and not error.pointer:  # it stood in the path
+        return Refusal(kind, error.detail)
     if isinstance(error, errors.InvalidSubmission) and kind != "idempotency-mismatch":
         return in_body(kind, error.detail, error.pointer)
     if isinstance(error, errors.StoreUnavailable):

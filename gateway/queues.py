@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from gateway import bulk, views
 from gateway.call import Call
 from gateway.jobs import milliseconds_of
+from gateway.problems import in_parameter
 from gateway.query import MAX_WAIT
 from gateway.reply import Reply, ok
 from tasks.bulk import Action
@@ -99,8 +100,8 @@ async def purge(call: Call) -> Reply:
 async def move(call: Call) -> Reply:
     wanted = call.query(MoveQuery)
     queue = await call.control.steering.check(call.params["queue"])
-    target = bulk.known_queue(call, wanted.to)
-    return await bulk.run(call, bulk.Wish(Action.MOVE, Filter(queue=[queue]), target), wanted.dry_run, wanted.wait)
+    bulk.check_target(call, wanted.to, lambda words: in_parameter("to", words))
+    return await bulk.run(call, bulk.Wish(Action.MOVE, Filter(queue=[queue]), wanted.to), wanted.dry_run, wanted.wait)
 
 
 def _view(

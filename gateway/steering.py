@@ -38,7 +38,7 @@ QUEUES = (
 BULK = (
     post(
         "/api/v1/bulk", bulk.begin, "beginBulk", "Do something to all jobs of a filter", "bulk", _RUN,
-        body=bulk.BulkWish, query=bulk.BulkQuery, problems=(*_BODY, "invalid-parameters", *_STORE),
+        body=bulk.BulkWish, query=bulk.BulkQuery, problems=(*_BODY, "invalid-parameters", "unknown-queue", *_STORE),
         example={"action": "cancel", "filter": {"task": ["tasks.file.analyze_file"]}, "dry_run": True},
     ),
     get("/api/v1/bulk", bulk.latest, "listBulk", "The latest bulk actions", "bulk", bulk.BulkList, problems=_STORE),

@@ -9,11 +9,14 @@ import typer
 
 from gateway.cli import output
 from gateway.cli.argument import by_place_and_name, value_of
-from gateway.cli.door import address
+from gateway.cli.door import Door, address
 from gateway.cli.options import AsJson, DryRun, Yes, door
 from gateway.cli.processes import PASS_ON, become
 
 app = typer.Typer(name="schedules", help="List the schedules, or steer one.", invoke_without_command=True)
+
+#: Schedules asked for at once.
+PAGE = 200
 
 Name = Annotated[str, typer.Argument(help="The schedule's name or id.")]
 Cron = Annotated[str | None, typer.Option(help="Five fields, as in Celery's crontab: '30 2 * * mon-fri'.")]
@@ -35,7 +38,7 @@ def list_(context: typer.Context, json_: AsJson = False) -> None:
     """List the schedules by name, or steer one."""
     if context.invoked_subcommand is not None:
         return
-    answer = door(context).get(address("schedules"), {"page_size": 200})
+    answer = _all(door(context))
     if json_:
         output.as_json(answer)
         return
@@ -198,6 +201,18 @@ def import_(
 ) -> None:
     """Take schedules over from Celery's beat_schedule or from django-celery-beat, into the store of DATABASE_URL."""
     become("executors.celery_import", *options)
+
+
+def _all(gateway: Door) -> dict[str, Any]:
+    """Every page in one."""
+    found: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        page = gateway.get(address("schedules"), {"page_size": PAGE, "page_token": token})
+        found += page["schedules"]
+        token = page["next_page_token"]
+        if not token:
+            return {**page, "schedules": found}
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -60,12 +60,11 @@ def stop(component: Component = None, folder: Folder = FOLDER, json_: AsJson = F
     daemon = Daemon(folder)
     if not daemon.runs:
         output.note("the stack does not run")
-        return
-    _stop(daemon, _chosen(daemon, component))
-    if component is None:
-        daemon.shut_down()
-        output.say("the stack is stopped")
+    elif component is None:
+        _shut_down(daemon)
     else:
+        _stop(daemon, _chosen(daemon, component))
+    if json_ or (component is not None and daemon.runs):
         _show(daemon, json_)
 
 
@@ -73,7 +72,8 @@ def stop(component: Component = None, folder: Folder = FOLDER, json_: AsJson = F
 def restart(component: Component = None, folder: Folder = FOLDER, json_: AsJson = False) -> None:
     """Stop and start. Without a component, settings are read anew."""
     if component is None:
-        stop(None, folder, json_)
+        if Daemon(folder).runs:
+            _shut_down(Daemon(folder))
         start(None, folder, json_)
         return
     daemon = _running(folder)
@@ -227,6 +227,12 @@ def _stop(daemon: Daemon, names: Sequence[str]) -> None:
             daemon.stop(name)
         while any(_state(daemon, name).alive for name in batch):
             time.sleep(LOOK)
+
+
+def _shut_down(daemon: Daemon) -> None:
+    _stop(daemon, _chosen(daemon, None))
+    daemon.shut_down()
+    output.note("the stack is stopped")
 
 
 def _running(folder: Path) -> Daemon:

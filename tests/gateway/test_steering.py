@@ -240,6 +240,7 @@ async def test_a_bulk_action_is_walked_once_and_a_strange_one_ends_no_look(
         ({"action": "cancel", "filter": {"created_after": "today"}}, "/filter/created_after"),
         ({"action": "move", "filter": {"tag": "a"}}, "/to"),
         ({"action": "cancel", "filter": {"tag": "a"}, "to": "high"}, "/to"),
+        ({"action": "move", "filter": {"tag": "a"}, "to": "nowhere"}, "/to"),
     ],
 )
 async def test_a_wrong_bulk_action_is_refused_with_a_pointer(
@@ -247,6 +248,14 @@ async def test_a_wrong_bulk_action_is_refused_with_a_pointer(
 ) -> None:
     answer = await shared_client.post("/api/v1/bulk", json=body)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+async def test_a_wrong_queue_is_told_where_it_stood(shared_client: httpx2.AsyncClient) -> None:
+    answer = await shared_client.post("/api/v1/queues/nowhere/pause")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/unknown-queue")
+    assert "errors" not in answer.json()
+    moved = await shared_client.post("/api/v1/queues/celery/move?to=nowhere")
+    assert (moved.status_code, moved.json()["errors"][0]["parameter"]) == (422, "to")
 
 
 async def test_every_change_leaves_a_row_in_the_trail(control: Control) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.cli import schedules
 from tests.gateway.cli.conftest import Shell
 
 
@@ -32,6 +33,17 @@ def test_a_schedule_is_made_changed_paused_and_deleted(shell: Shell) -> None:
     shell("schedules", "delete", "nightly", exit=2)
     assert shell.out("schedules", "delete", "nightly", "--yes") == "nightly is deleted"
     shell("schedules", "show", "nightly", exit=3)
+
+
+def test_all_of_them_are_listed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"first", "second", "third"}
+    for name in names:
+        shell("schedules", "add", name, "tests.add", "1", "--cron", "0 0 1 1 *")
+    monkeypatch.setattr(schedules, "PAGE", 1)
+    found = shell.json("schedules")
+    assert {each["name"] for each in found["schedules"]} >= names
+    assert found["next_page_token"] == ""
+    assert all(name in shell.out("schedules") for name in names)
 
 
 def test_schedules_are_brought_over_by_the_importer(monkeypatch: pytest.MonkeyPatch) -> None:
