@@ -249,15 +249,18 @@ class Carrier:
         seen = 0
         while True:
             await asyncio.sleep(LOOK)
-            losses = self._role.word.losses
-            if losses != seen:
-                with contextlib.suppress(JobgateError):
-                    await self._upkeep.reap()
-                    seen = losses
-            self._role.take_in(self._heartbeat.deaf)
-            drain_at = self._role.word.drain_at
-            self._heartbeat.draining = drain_at > 0
-            if 0 < drain_at <= time.time():
-                self._settling.hurry()
-                for running in self._keeper.all():
-                    self._give_up(running, interrupt(running.attempt))
+            try:
+                self._role.take_in(self._heartbeat.deaf)
+                drain_at = self._role.word.drain_at
+                self._heartbeat.draining = drain_at > 0
+                if 0 < drain_at <= time.time():
+                    self._settling.hurry()
+                    for running in self._keeper.all():
+                        self._give_up(running, interrupt(running.attempt))
+                losses = self._role.word.losses
+                if losses != seen:
+                    with contextlib.suppress(JobgateError):
+                        await self._upkeep.reap()
+                        seen = losses
+            except Exception:  # a process that is blind to its parent would never drain
+                log.exception("the parent's word could not be followed; the next look follows")

@@ -52,14 +52,14 @@ class ParentControl:
             return self._resize(verb, int(argument))
         return self._listen(verb, argument)
 
-    def _resize(self, verb: Verb, number: int) -> Outcome:
+    def _resize(self, verb: str, number: int) -> Outcome:
         if self._pool != "prefork":
             return Outcome(False, f"a pool of {self._pool} keeps its size: restart it with another CELERY_CONCURRENCY")
         if verb is Verb.GROW:
             return self._ask("pool_grow", n=number)
         return self._ask(SHRINK, n=number, spare=os.getpid())
 
-    def _listen(self, verb: Verb, queue: str) -> Outcome:
+    def _listen(self, verb: str, queue: str) -> Outcome:
         if verb is Verb.LEAVE and queue not in self._word.queues:
             return Outcome(False, f"does not serve it; serves {', '.join(self._word.queues)}")
         answer = self._ask("add_consumer" if verb is Verb.CONSUME else "cancel_consumer", queue=queue)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from executors.identity import VERSION, host
 from executors.keeper import Claimer
-from tasks.command import Command, Outcome
+from tasks.command import Command, Outcome, Verb
 from tasks.errors import JobgateError, explain
 from tasks.job import Mode
 from tasks.store import commands
@@ -126,7 +126,7 @@ class Heartbeat:
     async def _obey(self, command: Command) -> None:
         log.warning("told to %s %s", command.verb, command.argument or "")
         try:
-            outcome = await self._carrier.obey(command)
+            outcome = await self._carrier.obey(command) if command.verb in list(Verb) else _unknown(command)
         except Exception as error:  # whatever goes wrong, who asked must hear of it
             log.exception("%s could not be done", command.verb)
             outcome = Outcome(False, f"{type(error).__name__}: {explain(error, 500)}")
@@ -141,6 +141,12 @@ class Heartbeat:
                 await self.beat()
             except JobgateError as error:
                 log.warning("no sign of life can be given now: %s", error)
+            except Exception:  # one bad beat must not make the process a dead one
+                log.exception("a sign of life failed; the next one follows")
+
+
+def _unknown(command: Command) -> Outcome:
+    return Outcome(False, f"this release ({VERSION}) does not know {command.verb!r}: it knows {', '.join(Verb)}")
 
 
 def _versions(mode: str) -> dict[str, str]:

@@ -53,8 +53,8 @@ class Drill:
         async with self._turn:
             return await self._verb(command.verb)(command.argument or "")
 
-    def _verb(self, verb: Verb) -> Callable[[str], Awaitable[Outcome]]:
-        verbs: dict[Verb, Callable[[str], Awaitable[Outcome]]] = {
+    def _verb(self, verb: str) -> Callable[[str], Awaitable[Outcome]]:
+        verbs: dict[str, Callable[[str], Awaitable[Outcome]]] = {
             Verb.GROW: self._grow,
             Verb.SHRINK: self._shrink,
             Verb.CONSUME: self._consume,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
@@ -36,6 +37,8 @@ from tasks.store.backend import Refused
 from tasks.store.schedule_store import Fire, Past, ScheduleStore
 from tasks.store.store import JobStore
 
+log = logging.getLogger("jobgate.schedules")
+
 #: Fire times that one backfill may make jobs of.
 MAX_BACKFILL = 1000
 #: The fields that say when.
@@ -61,11 +64,26 @@ class Schedules:
         self._schedules = ScheduleStore(store, make_owner())
 
     async def read(self, key: str) -> Schedule:
-        """By id or by name, or ScheduleNotFound."""
+        """By id or by name, or ScheduleNotFound; StateConflict where this release cannot read it."""
         found = await self._schedules.get(key)
         if found is None:
             raise ScheduleNotFound(f"there is no schedule {key[:100]!r}; GET /api/v1/schedules lists those there are")
+        try:
+            read_spec(found.spec)
+        except InvalidSchedule as error:
+            raise StateConflict(f"schedule {key[:100]!r} {error}: ask a process of the release that wrote it") from None
         return found
+
+    def readable(self, found: Iterable[Schedule]) -> builtins.list[Schedule]:
+        """Those that this release can read; the log names the others."""
+        kept = []
+        for schedule in found:
+            try:
+                read_spec(schedule.spec)
+                kept.append(schedule)
+            except InvalidSchedule as error:
+                log.warning("schedule %s is passed over: it %s", schedule.name, error)
+        return kept
 
     async def list(self, limit: int, after: str = "") -> builtins.list[Schedule]:
         """By name, those behind `after`."""
@@ -103,8 +121,8 @@ class Schedules:
         old = await self._schedules.declared(spec.name)
         if old is None:
             await self._schedules.add(spec, declared=text, origin="code", enabled=True, anchor=now, next_at=next_at)
-        elif old.declared in (text, None):
-            return  # nothing new, or the name is an operator's own
+        elif old.declared in (text, None) or not self.readable([old]):
+            return  # nothing new, or the name is an operator's own, or the row a newer release's
         elif old.spec == old.declared:
             same = _same_rule(spec, read_spec(old.spec))
             await self._schedules.change(old, spec, text, old.anchor if same else now, old.next_at if same else next_at)

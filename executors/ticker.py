@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from msgspec import ValidationError, structs
+from msgspec import structs
 
 from tasks.admission import Admission
 from tasks.errors import InvalidSchedule, InvalidSubmission
@@ -16,7 +16,7 @@ from tasks.job import NewJob
 from tasks.plan import Decision, Outcome, overdue, plan
 from tasks.schedule import Overlap, Schedule, Spec, delay, read_spec, rule_of_text, submission
 from tasks.store.backend import Refused
-from tasks.store.schedule_store import Due, Fire, Move, Queued, ScheduleStore
+from tasks.store.schedule_store import Due, Ended, Fire, Move, Queued, ScheduleStore
 from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.schedules")
@@ -30,6 +30,7 @@ CHUNK = 100
 MANY = 5_000
 #: Looks between two sweeps of old fire times.
 SWEEP_EVERY = 600
+REFUSED = "the store refused the job; the log has the reason"
 
 
 class Ticker:
@@ -63,7 +64,21 @@ class Ticker:
 
     async def _follow(self) -> None:
         """Note how the jobs ended on which later fire times depend."""
-        await self._close(await self._schedules.ended(CHUNK))
+        found = await self._schedules.ended(CHUNK)
+        readable = self._readable(found)
+        if found and not readable:
+            readable = self._readable(await self._schedules.ended(MANY))
+        await self._close(readable)
+
+    def _readable(self, found: Sequence[Ended]) -> dict[str, Spec]:
+        """By schedule; those of another release are left to it."""
+        specs = {}
+        for each in found:
+            try:
+                specs[each.schedule_id] = read_spec(each.spec)
+            except InvalidSchedule as error:
+                self._warn_once(each.name, str(error))
+        return specs
 
     async def _close(self, ended: dict[str, Spec]) -> None:
         if ended:
@@ -90,9 +105,9 @@ class Ticker:
         for due in found:
             try:
                 move, fires = self._decide(due)
-            except (ValidationError, InvalidSchedule) as error:
+            except InvalidSchedule as error:
                 # Written by another release, or for a zone that is no more: the others must not wait for it.
-                self._warn_once(due.schedule.name, f"cannot be read here: {error}")
+                self._warn_once(due.schedule.name, str(error))
                 continue
             if move.next_at != due.schedule.next_at:
                 decided.append((move, fires))
@@ -108,12 +123,11 @@ class Ticker:
                 return
             move, fires = decided[0]
             log.exception("schedule %s: its jobs are refused by the store", move.schedule.name)
-            words = "the store refused the job; the log has the reason"
             lost = [
-                structs.replace(fire, outcome=Outcome.REFUSED, job=None, reason=words) if fire.job else fire
+                structs.replace(fire, outcome=Outcome.REFUSED, job=None, reason=REFUSED) if fire.job else fire
                 for fire in fires
             ]
-            await self._schedules.move([structs.replace(move, error=words)], lost)
+            await self._schedules.move([structs.replace(move, error=REFUSED)], lost)
 
     def _decide(self, due: Due) -> tuple[Move, list[Fire]]:
         schedule = due.schedule
@@ -166,14 +180,23 @@ class Ticker:
     async def _promote(self, queued: Queued) -> None:
         try:
             await self._schedules.promote(queued, job_of(self._admission, queued.schedule, queued.fire_at))
+            return
         except InvalidSubmission as error:
-            await self._schedules.refuse(queued, str(error))
-            await self._close({queued.schedule.id: read_spec(queued.schedule.spec)})
+            reason = str(error)
+        except Refused:
+            log.exception("schedule %s: its queued job is refused by the store", queued.schedule.name)
+            reason = REFUSED
+        await self._schedules.refuse(queued, reason)
+        await self._close({queued.schedule.id: read_spec(queued.schedule.spec)})
 
     def _knows(self, schedule: Schedule) -> bool:
-        """Whether this process has the task. One that has not leaves the schedule to those that have: a new release
-        may be on its way."""
-        task = read_spec(schedule.spec).task
+        """Whether this process can read it and has its task. One that has not leaves the schedule to those that have:
+        a new release may be on its way."""
+        try:
+            task = read_spec(schedule.spec).task
+        except InvalidSchedule as error:
+            self._warn_once(schedule.name, str(error))
+            return False
         if self._admission.knows(task):
             return True
         self._warn_once(schedule.name, f"is due, and its task {task} is not registered here")

@@ -93,7 +93,8 @@ async def list_tasks(call: Call) -> Reply:
     found: list[Schedule] = []
     while page := await call.control.schedules.list(MAX_PAGE, found[-1].name if found else ""):
         found += page
-    return ok(ScheduledTaskList(scheduled_tasks=[_view(each) for each in found], count=len(found)))
+    shown = [_view(each) for each in call.control.schedules.readable(found)]
+    return ok(ScheduledTaskList(scheduled_tasks=shown, count=len(shown)))
 
 
 async def create(call: Call) -> Reply:

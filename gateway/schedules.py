@@ -49,7 +49,8 @@ async def list_schedules(call: Call) -> Reply:
     size = min(wanted.page_size, MAX_PAGE)
     found = await call.control.schedules.list(size + 1, _page_start(wanted.page_token))
     token = _page_token(found[size - 1].name) if len(found) > size else ""
-    return ok(SchedulePage(schedules=[view(call, each) for each in found[:size]], next_page_token=token))
+    shown = call.control.schedules.readable(found[:size])
+    return ok(SchedulePage(schedules=[view(call, each) for each in shown], next_page_token=token))
 
 
 async def create(call: Call) -> Reply:

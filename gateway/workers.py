@@ -68,7 +68,7 @@ class CommandView(Struct, frozen=True, kw_only=True):
 
     id: views.Id
     worker: str
-    verb: Verb
+    verb: str
     argument: str | None
     state: str
     outcome: str | None

@@ -20,8 +20,13 @@ class Verb(StrEnum):
     LEAVE = "leave"
 
 
+_VERBS = {str(verb): verb for verb in Verb}
+
+
 class Command(Struct, frozen=True, kw_only=True):
     """One verb for one worker, and what came of it. `argument` is a number of slots or a queue.
+
+    `verb` is a Verb, if it is not one of another release.
 
     `target` is a Celery worker's name or a gateway's owner. Times are milliseconds since the epoch; `taken_at` is
     when the worker began, `outcome` its own words, `ok` whether it did what it was told.
@@ -29,7 +34,7 @@ class Command(Struct, frozen=True, kw_only=True):
 
     id: str
     target: str
-    verb: Verb
+    verb: str
     argument: str | None
     asked_at: int
     taken_at: int | None = None
@@ -42,8 +47,9 @@ class Command(Struct, frozen=True, kw_only=True):
 def to_command(row: Sequence[Any]) -> Command:
     """A row whose columns are the fields, in order."""
     values = dict(zip(Command.__struct_fields__, row, strict=True))
-    done = None if values["ok"] is None else bool(values["ok"])
-    return Command(**{**values, "verb": Verb(values["verb"]), "ok": done})
+    values["ok"] = None if values["ok"] is None else bool(values["ok"])
+    values["verb"] = _VERBS.get(values["verb"], values["verb"])
+    return Command(**values)
 
 
 class Outcome(NamedTuple):

@@ -226,8 +226,11 @@ def occurrences(rule: Rule, moment: int, end: int | None = None) -> Iterator[Occ
 
 
 def read_spec(text: str) -> Spec:
-    """The spec of a row."""
-    return _read_spec(text)
+    """The spec of a row. Raises InvalidSchedule for one that this release cannot read."""
+    try:
+        return _read_spec(text)
+    except msgspec.DecodeError as error:
+        raise InvalidSchedule(f"cannot be read by this release: {error}") from None
 
 
 def write_spec(spec: Spec) -> str:

@@ -12,12 +12,13 @@ from msgspec import Struct
 from tasks.admission import new_id
 from tasks.job import NewJob
 from tasks.plan import Facts
-from tasks.schedule import Schedule, Spec, read_spec, write_spec
+from tasks.schedule import Schedule, Spec, write_spec
+from tasks.store import limits
 from tasks.store import schedules as sql
 from tasks.store.backend import Query, Rows
 from tasks.store.store import JobStore
 from tasks.store.stretch import bound_label
-from tasks.store.writer import new_row
+from tasks.store.writer import key_rows, new_row
 
 #: Upper bounds, in seconds, of the buckets of lateness.
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -40,6 +41,14 @@ class Queued(Struct, frozen=True):
     schedule: Schedule
     fire_at: int
     busy: bool
+
+
+class Ended(Struct, frozen=True):
+    """A schedule with a followed fire time whose job has ended; `spec` as its row has it."""
+
+    schedule_id: str
+    name: str
+    spec: str
 
 
 class Fire(Struct, frozen=True, kw_only=True):
@@ -182,9 +191,9 @@ class ScheduleStore:
         token = {"token": new_id()}
         return await self._decide([Query(sql.MARK, {**token, "id": schedule_id})], token, fires)
 
-    async def ended(self, limit: int) -> dict[str, Spec]:
-        """The schedules of followed fire times whose job has ended, by id."""
-        return {row[0]: read_spec(row[1]) for row in await self._store.look_up(sql.ENDED, n=limit)}
+    async def ended(self, limit: int) -> builtins.list[Ended]:
+        """One for each followed fire time whose job has ended."""
+        return [Ended(*row) for row in await self._store.look_up(sql.ENDED, n=limit)]
 
     async def close(self, ended: dict[str, Spec]) -> builtins.list[tuple[str, int]]:
         """Note how those ended; name and failures of the schedules that were paused for it."""
@@ -212,6 +221,7 @@ class ScheduleStore:
         self._store.writer.woken()
         made: Rows = await self._store.writer.run(
             Query(sql.PROMOTE, {"owner": self._owner}, rows=[row]),
+            Query(limits.KEYS, rows=key_rows([job])),
             Query(sql.MAKE_JOBS, rows=[new_row(job, self._store.mode)]),
             Query(sql.COUNT, rows=[[job.id, ""]]),
             answer=lambda results: results[0],
@@ -235,13 +245,14 @@ class ScheduleStore:
 
     async def _decide(self, first: Sequence[Query], token: dict[str, str], fires: Sequence[Fire]) -> builtins.list[str]:
         mine = [[fire.job.id, _bucket(fire.late)] for fire in fires if fire.job is not None]
-        jobs = [new_row(fire.job, self._store.mode) for fire in fires if fire.job is not None]
+        jobs = [fire.job for fire in fires if fire.job is not None]
         waiting = [[fire.schedule_id, fire.fire_at] for fire in fires if fire.outcome == "queued" and fire.followed]
         program = [
             *first,
             Query(sql.DECIDE, {**token, "owner": self._owner}, rows=[_fire_row(fire) for fire in fires]),
             Query(sql.SUPERSEDE, rows=waiting),
-            Query(sql.MAKE_JOBS, rows=jobs),
+            Query(limits.KEYS, rows=key_rows(jobs)),
+            Query(sql.MAKE_JOBS, rows=[new_row(job, self._store.mode) for job in jobs]),
             Query(sql.COUNT, rows=mine),
             Query(sql.LATENESS, rows=mine),
         ]

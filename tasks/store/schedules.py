@@ -117,7 +117,7 @@ ON CONFLICT (label) DO UPDATE SET count = lateness.count + excluded.count, total
 
 #: Followed fire times whose job has ended, with what their schedule says.
 ENDED = """
-SELECT fires.schedule_id, schedules.spec FROM fires JOIN schedules ON schedules.id = fires.schedule_id
+SELECT fires.schedule_id, schedules.name, schedules.spec FROM fires JOIN schedules ON schedules.id = fires.schedule_id
 WHERE fires.open = 1 AND NOT EXISTS (
     SELECT 1 FROM jobs WHERE jobs.id = fires.job_id AND jobs.finished_at IS NULL) LIMIT :n"""
 #: rows: [id].

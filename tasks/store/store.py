@@ -23,7 +23,7 @@ from tasks.store import commands, limits, rings, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
 from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
-from tasks.store.writer import Writer, step_row, to_attempt, to_job
+from tasks.store.writer import Writer, key_rows, step_row, to_attempt, to_job
 from tasks.worker import Worker
 
 #: The revision this release works with; a test holds it against Alembic's scripts.
@@ -228,10 +228,8 @@ class JobStore(Reader):
         return to_job(rows[0]) if rows else None
 
     async def _declare_keys(self, jobs: Sequence[NewJob]) -> None:
-        """Before the jobs: one whose limit is not there is held up by it for ever."""
-        keys = {job.limit_name: [job.limit_name, job.task, job.key_limit] for job in jobs if job.key_limit is not None}
-        if keys:
-            await self.writer.run(Query(limits.KEYS, rows=list(keys.values())))
+        if rows := key_rows(jobs):
+            await self.writer.run(Query(limits.KEYS, rows=rows))
 
     async def _claim_limited(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
         token = {"token": new_id(), "id": job_id}

@@ -231,6 +231,12 @@ def new_row(job: NewJob, mode: str) -> list[Any]:
     return row
 
 
+def key_rows(jobs: Sequence[NewJob]) -> list[list[Any]]:
+    """Rows of `limits.KEYS`, to be written before these jobs: one whose limit is not there is held up for ever."""
+    keys = {job.limit_name: [job.limit_name, job.task, job.key_limit] for job in jobs if job.key_limit is not None}
+    return [keys[name] for name in sorted(keys)]
+
+
 def step_row(step: Step) -> list[Any]:
     """A row of `statements.SETTLE`."""
     failure = step.failure

@@ -271,6 +271,26 @@ async def test_an_interval_has_no_fields_in_the_back_offices_shape(client: httpx
     assert task["next_run_at"] is not None
 
 
+async def test_one_of_a_newer_release_is_passed_over_in_lists_and_told_by_name(
+    client: httpx2.AsyncClient, store: JobStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "new", "z"):
+        await made(client, name=name)
+    await store.run("UPDATE schedules SET spec = :spec WHERE name = 'new' RETURNING id", spec='{"shape": 2}')
+    first = (await client.get(SCHEDULES, params={"page_size": 2})).json()
+    rest = (await client.get(SCHEDULES, params={"page_token": first["next_page_token"]})).json()
+    assert [each["name"] for page in (first, rest) for each in page["schedules"]] == ["a", "z"]
+    assert [each["task_name"] for each in (await client.get(TASKS)).json()["scheduled_tasks"]] == ["a", "z"]
+    assert "schedule new is passed over: it cannot be read by this release" in caplog.text
+    for answer in (
+        await client.get(f"{SCHEDULES}/new"),
+        await client.patch(f"{TASKS}/new", json={"task_enabled": False}),
+        await client.delete(f"{SCHEDULES}/new"),
+    ):
+        assert (answer.status_code, answer.json()["type"]) == (409, "/problems/state-conflict"), answer.text
+        assert "ask a process of the release that wrote it" in answer.json()["detail"]
+
+
 async def test_the_deployments_time_zone_is_written_out(store: JobStore) -> None:
     schedules = Schedules(store, Admission(REGISTRY, Defaults(timezone="Asia/Shanghai")))
     made = await schedules.create(Spec(name="s", task="tests.nothing", cron="0 2 * * *"))

@@ -63,6 +63,13 @@ async def test_an_operators_change_stays(town: Town) -> None:
         await schedules.change("shop.cleanup", lambda spec: _with(spec, name="other"))
 
 
+async def test_what_a_newer_release_wrote_is_left_alone(town: Town) -> None:
+    await start(town.store, release())
+    await town.bench.sql("UPDATE schedules SET spec = :text, declared = :text", text='{"new": 1}')
+    await start(town.store, release())
+    assert (await town.read("shop.cleanup")).spec == '{"new": 1}'
+
+
 async def test_a_pause_outlives_a_new_release(town: Town) -> None:
     schedules = await start(town.store, release())
     await schedules.pause("shop.cleanup")

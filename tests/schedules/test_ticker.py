@@ -183,6 +183,65 @@ async def test_one_that_cannot_be_read_holds_up_no_other(town: Town) -> None:
     assert ((await town.read("broken")).fired, (await town.read("sound")).fired) == (0, 1)
 
 
+async def _of_a_newer_release(town: Town, name: str) -> None:
+    await town.bench.sql("UPDATE schedules SET spec = :spec WHERE name = :name", spec='{"new": 1}', name=name)
+
+
+async def test_followed_jobs_of_one_that_cannot_be_read_hold_up_no_other(
+    town: Town, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executors.ticker.CHUNK", 1)
+    for name in ("broken", "sound"):
+        await town.add(name, pause_after=1)
+        await town.pass_minutes()
+    await _of_a_newer_release(town, "broken")
+    for n in range(len(await town.jobs())):
+        await _end(town, n)
+    await town.pass_minutes()
+    assert [past.status for past in await town.past("sound")] == ["SUCCESS", "PENDING"]
+    assert [past.status for past in await town.past("broken")] == ["SUCCESS", "SUCCESS"], "as its jobs' rows have it"
+    assert len([each for each in caplog.messages if "broken cannot be read by this release" in each]) == 1
+
+
+async def test_queued_fire_times_of_one_that_cannot_be_read_hold_up_no_other(town: Town) -> None:
+    for name in ("broken", "sound"):
+        await town.add(name, overlap="queue_one")
+    await town.pass_minutes(1)
+    await town.pass_minutes(1)
+    await _of_a_newer_release(town, "broken")
+    for n in range(len(await town.jobs())):
+        await _end(town, n)
+    await town.look()
+    assert await town.outcomes("sound") == ["fired", "fired"]
+    assert await town.outcomes("broken") == ["fired", "queued"]
+
+
+async def test_a_queued_job_that_the_store_refuses_is_a_refused_fire_time(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.add(overlap="queue_one")
+    await town.pass_minutes(1)
+    await town.pass_minutes(1)
+    await _end(town, 0)
+    made = ticker.job_of
+    monkeypatch.setattr("executors.ticker.job_of", lambda *args: structs.replace(made(*args), priority=99))
+    await town.look()
+    (_, past) = await town.past()
+    assert (past.outcome, past.status, past.reason) == ("refused", "FAILURE", ticker.REFUSED)
+
+
+async def test_jobs_of_a_concurrency_key_run_one_after_the_other(town: Town) -> None:
+    await town.add(concurrency_key="k", overlap="queue_one")
+    await town.pass_minutes(1)
+    await town.pass_minutes(1)
+    for n in range(2):
+        assert [job["limit_name"] for job in await town.jobs()] == ["key:tests.tick:k"] * (n + 1)
+        await _end(town, n)
+        await town.bench.sql("DELETE FROM limits")  # as the sweep may have done: the next job declares it anew
+        await town.look()
+    assert [job["status"] for job in await town.jobs()] == ["SUCCESS", "SUCCESS"]
+
+
 async def test_a_task_that_is_not_known_here_is_left_to_others(town: Town) -> None:
     await town.add(task="tests.elsewhere", catch_up=120.0)
     await town.pass_minutes()
