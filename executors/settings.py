@@ -67,13 +67,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """The settings, or ConfigurationError naming the variable and what it takes."""
         _refuse_unknown(environ)
+        broker = "CELERY_BROKER_URL" if environ.get("CELERY_BROKER_URL") else _FALLBACKS["CELERY_BROKER_URL"]
+        environ = {**{variable: environ.get(other, "") for variable, other in _FALLBACKS.items()}, **_set(environ)}
         given = {name: _value(name, environ[variable]) for name, variable in VARIABLES.items() if environ.get(variable)}
         given["unread"] = _unread(environ)
         try:
             settings = msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:
             raise _explain(error, given) from None
-        _check_broker(settings.broker_url)
+        _check_broker(settings.broker_url, broker)
         if settings.executor and settings.use_celery:
             raise ConfigurationError("JOBGATE_EXECUTOR stands in the place of threads: leave USE_CELERY out beside it")
         _check_zone(settings.timezone)
@@ -111,11 +113,13 @@ class CallerSettings(Struct, frozen=True, kw_only=True):
     api_key: str = ""
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> CallerSettings:
-        """JOBGATE_URL and JOBGATE_API_KEY; without a URL, the gateway of this machine at PORT."""
-        url = environ.get("JOBGATE_URL") or f"http://127.0.0.1:{environ.get('PORT') or Settings().port}"
+    def from_env(cls, environ: Mapping[str, str] = os.environ, url: str | None = None) -> CallerSettings:
+        """`url` (of --url) or JOBGATE_URL, and JOBGATE_API_KEY; without a URL, the gateway of this machine at PORT."""
+        name = "JOBGATE_URL" if url is None else "--url"
+        if url is None:
+            url = environ.get("JOBGATE_URL") or f"http://127.0.0.1:{environ.get('PORT') or Settings().port}"
         if not url.startswith(("http://", "https://")):
-            raise ConfigurationError("JOBGATE_URL takes a URL that begins with http:// or https://")
+            raise ConfigurationError(f"{name} takes a URL that begins with http:// or https://")
         return cls(url=url.rstrip("/"), api_key=environ.get("JOBGATE_API_KEY", ""))
 
 
@@ -154,6 +158,8 @@ VARIABLES = {
 }
 #: Those of `CallerSettings`, which the processes leave alone.
 CALLER_VARIABLES = {"url": "JOBGATE_URL", "api_key": "JOBGATE_API_KEY"}
+#: What is read where the variable itself is not set.
+_FALLBACKS = {"CELERY_BROKER_URL": "REDIS_URL"}
 #: Celery itself looks at these, wherever it is loaded.
 _READ_BY_CELERY = {"CELERY_RESULT_BACKEND", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"}
 _LISTS = {"task_modules", "api_keys", "allowed_hosts"}
@@ -189,8 +195,13 @@ def inherited(environ: Mapping[str, str] = os.environ, **more: str) -> dict[str,
 
 
 def source_of(variable: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Where the value of a setting comes from: "environment" or "default"."""
-    return "environment" if environ.get(variable) else "default"
+    """Where the value of a setting comes from: "environment", the variable read in its stead, or "default"."""
+    other = _FALLBACKS.get(variable, "")
+    return "environment" if environ.get(variable) else other if environ.get(other) else "default"
+
+
+def _set(environ: Mapping[str, str]) -> dict[str, str]:
+    return {variable: text for variable, text in environ.items() if text}
 
 
 def _value(name: str, text: str) -> Any:
@@ -224,16 +235,16 @@ def _unread(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in environ if name.startswith("CELERY_") and name not in known))
 
 
-def _check_broker(url: str) -> None:
+def _check_broker(url: str, variable: str) -> None:
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in _BROKERS:
         takes = ", ".join(f"{name}://" for name in _BROKERS)
         # Only what stands before :// is shown: the rest may hold a password.
-        raise ConfigurationError(f"CELERY_BROKER_URL takes a URL that begins with {takes}; got {scheme[:20]!r}")
+        raise ConfigurationError(f"{variable} takes a URL that begins with {takes}; got {scheme[:20]!r}")
     try:
         place_of(url)
     except ValueError:
-        raise ConfigurationError("CELERY_BROKER_URL: the host or port in it is none") from None
+        raise ConfigurationError(f"{variable}: the host or port in it is none") from None
 
 
 def _explain(error: msgspec.ValidationError, given: Mapping[str, Any]) -> ConfigurationError:

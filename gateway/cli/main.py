@@ -66,8 +66,7 @@ def _point(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    caller = CallerSettings.from_env()
-    context.obj = caller if url is None else CallerSettings(url=url.rstrip("/"), api_key=caller.api_key)
+    context.obj = CallerSettings.from_env(url=url)
 
 
 JOBS, SHOW, RUN = "Jobs", "What there is", "Processes and settings"

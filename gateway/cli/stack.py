@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.prompt import Prompt
 
-from executors.settings import Settings, inherited
+from executors.settings import Settings, inherited, source_of
 from gateway.cli import bulk, log_file, output, own_redis, queues, supervision
 from gateway.cli.daemon import FAILED, LOOK, Daemon, State
 from gateway.cli.door import address
@@ -169,7 +169,7 @@ def _launch(settings: Settings, daemon: Daemon) -> None:
     )
     chosen = supervision.programs(COMMAND, celery=bool(settings.use_celery))
     environment = inherited(PYTHONUNBUFFERED="1")
-    if settings.use_celery and not environment.get("CELERY_BROKER_URL"):
+    if settings.use_celery and source_of("CELERY_BROKER_URL", environment) == "default":
         port = own_redis.free_port()
         environment["CELERY_BROKER_URL"] = own_redis.url(port)
         chosen.insert(0, supervision.Program(REDIS, tuple(own_redis.command(port, daemon.folder)), 1))

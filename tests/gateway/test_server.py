@@ -189,6 +189,7 @@ async def test_it_says_where_it_serves_and_ends_when_told(tmp_path: Path, sig: i
         ({"JOBGATE_API_KEYS": "shop:s:read+wirte"}, "the scopes of 'shop' are some of"),
         ({"JOBGATE_METRICS_PUBLIC": "perhaps"}, "JOBGATE_METRICS_PUBLIC='perhaps' is wrong"),
         ({"CELERY_BROKER_URL": "http://u:secret@broker"}, "CELERY_BROKER_URL takes a URL that begins with redis://"),
+        ({"REDIS_URL": "broker:6379"}, "REDIS_URL takes"),
         ({"CELERY_BROKER_URL": "broker:6379"}, "CELERY_BROKER_URL takes"),
         ({"TASK_MODULES": "no.such.module"}, "no.such.module"),
         ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL"),

@@ -45,7 +45,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One gateway in thread mode for a file of tests."""
     folder = tmp_path_factory.mktemp("cli")
-    started = Deployment(Shape(database_url=f"sqlite:///{folder / 'jobs.db'}"), folder)
+    shape = Shape(database_url=f"sqlite:///{folder / 'jobs.db'}", gateway_modules="tasks.packs.demo")
+    started = Deployment(shape, folder)
     try:
         started.start()
         yield started

@@ -18,7 +18,7 @@ def test_what_shows_or_steers_runs(shell: Shell, deployment: Deployment) -> None
     ended = deployment.run("add", 1)["id"]
     run = [command for command in commands() if command[0] not in PROCESSES and not of_a_stack(command)]
     assert len(run) > 15
-    shell.environment["TASK_MODULES"] = "tests.support.tasks"
+    shell.environment["TASK_MODULES"] = "tests.support.tasks,tasks.packs.demo"
     for command in run:
         # A new one for each: among the commands is a purge.
         waiting = deployment.submit("add", 1, countdown=600)["id"]
@@ -31,6 +31,6 @@ def test_what_becomes_a_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
     run = [command for command in commands() if command[0] in PROCESSES]
     for command in run:
-        Shell({"TASK_MODULES": "tests.support.tasks"})(*command)
-    passed_on = [[each for each in command if each not in {"--require", "tests.add"}] for command in run]
+        Shell({"TASK_MODULES": "tasks.packs.demo"})(*command)
+    passed_on = [[each for each in command if each not in {"--require", "demo.add"}] for command in run]
     assert started == [[sys.executable, "-m", PROCESSES[name], *options] for name, *options in passed_on]

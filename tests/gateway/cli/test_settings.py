@@ -45,6 +45,21 @@ def test_settings_show_their_source_and_no_secret(tmp_path: Path) -> None:
     assert wrong.stderr.startswith("jobgate: PORT='eighty' is wrong")
 
 
+def test_redis_url_stands_in_for_a_broker_that_is_not_named() -> None:
+    for broker, value, source in (
+        ("", "redis://a:1/0", "REDIS_URL"),
+        ("redis://b:2/0", "redis://b:2/0", "environment"),
+    ):
+        shell = Shell({"REDIS_URL": "redis://a:1/0", "CELERY_BROKER_URL": broker})
+        found = {each["variable"]: (each["value"], each["source"]) for each in shell.json("config")}
+        assert found["CELERY_BROKER_URL"] == (value, source)
+
+
+def test_an_address_that_is_none_is_a_usage_error() -> None:
+    assert "--url takes a URL" in Shell({})("--url", "nowhere", "list", exit=2).stderr
+    assert "JOBGATE_URL takes a URL" in Shell({"JOBGATE_URL": "nowhere"})("list", exit=2).stderr
+
+
 @pytest.mark.parametrize("url", ["sqlite:///var/jobs.db", "redis://broker:6379/0", "amqp://guest@broker//"])
 def test_a_url_without_a_secret_is_shown_as_it_is(url: str) -> None:
     assert shown_url(url) == url
