@@ -229,8 +229,6 @@ class CeleryExecutor:
         deaf = self._ears.deaf(patience if self._carrying else min(patience, EAGER_PATIENCE), now)
         for name in sorted(deaf - self._deaf):
             log.warning("worker %s lives, but does not consume: it gets no more rings until it answers", name)
-        # What is written may cross with the worker's own word that it hears: so it is written at each look, and undone.
-        for name in sorted(deaf):
             await self._store.call_deaf(name)
         for name in sorted(self._deaf - deaf):
             log.warning("worker %s is not deaf any more, or gone", name)

@@ -50,10 +50,14 @@ def parameters(query: bytes, kind: type[T]) -> T:
         else:
             values[name] = value
     try:
-        return msgspec.convert(values, kind, strict=False)
+        found = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         words, pointer = explained(error, kind)
         raise in_parameter(pointer.split("/")[1] if pointer else "query", words) from None
+    for name, value in values.items():
+        if getattr(found, name) is None:  # the word null, taken for the absence of a value
+            raise in_parameter(name, f"takes no {value!r}: leave the parameter out")
+    return found
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:

@@ -274,6 +274,4 @@ async def test_a_verdict_that_crosses_with_the_workers_own_word_does_not_stay(
 
     name = (await store.workers())[0].name
     assert await written({name})
-    await store.call_deaf(name, deaf=False)
-    assert await written({name})
     assert not await written(set())
