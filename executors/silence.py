@@ -17,6 +17,12 @@ from tasks.worker import Worker
 #: Messages that may lie at the broker beside those of waiting jobs before it is worth a word.
 LEFT_OVER = 100
 
+#: What helps a worker that lives and does not hear.
+_REACH_THE_BROKER = (
+    "on the worker's host, look whether CELERY_BROKER_URL leads to the same broker and the network lets "
+    "it through; then restart the worker"
+)
+
 
 def silence(facts: Facts) -> Iterator[Finding]:
     """What lies between workers and broker."""
@@ -56,8 +62,7 @@ def _cause(facts: Facts, record: Inventory, queue: str, since: int, idle: Sequen
             detail=f"{what}, and {lie} messages for them lie at the broker {broker.place} unread: "
             "those workers live, and do not reach the broker",
             done="messages are repeated; nothing is lost",
-            remedy="on the worker's host, look whether CELERY_BROKER_URL leads to the same broker and the network lets "
-            "it through; then restart the worker",
+            remedy=_REACH_THE_BROKER,
             data=data,
         )
     elif rung:
@@ -88,8 +93,7 @@ def _deaf(record: Inventory) -> Iterator[Finding]:
             severity=Severity.ERROR,
             detail=f"{names(deaf)} live and did not answer a message that was for them: they do not reach the broker",
             done="their slots do not count; with USE_CELERY=auto threads stand in when nobody else is left",
-            remedy="on the worker's host, look whether CELERY_BROKER_URL leads to the same broker and the network lets "
-            "it through; then restart the worker",
+            remedy=_REACH_THE_BROKER,
             data={"workers": listed(deaf)},
         )
 
