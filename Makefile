@@ -47,7 +47,7 @@ stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctr
 
 test: ## run the whole suite in two lanes; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)
-	@exec $(BIN)/python -m pytest -n $(LANES) --dist loadgroup $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(LANES) $(ARGS)
 
 check: ## format, lint, types, imports, sizes: all of them, then the verdict
 	$(call install,requirements-dev.txt)

@@ -7,9 +7,11 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.lanes import Lanes
 from tests.support.servers import Postgres, find_rabbitmq, rabbitmq_server, redis_server
 
 
@@ -69,10 +71,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a deployment, or else a file, runs in one lane: its servers are started once."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        deployed = callspec.params.get("deployment") if callspec is not None else None
-        item.add_marker(pytest.mark.xdist_group(str(deployed) if deployed is not None else item.path.name))
+@pytest.hookimpl(optionalhook=True)  # only there with pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    return Lanes(config, log)

@@ -38,6 +38,24 @@ def fires(url: str, schedule: dict[str, Any]) -> list[tuple[int, str, int]]:
     return [(fire_at, job_id, int(owner.split("/")[2])) for fire_at, job_id, owner in rows]
 
 
+def stop_between_writes(process: Process, url: str) -> None:
+    """Stop it where it does not hold SQLite's one lock for writers: that would stop everybody, and rightly."""
+
+    def stopped() -> bool:
+        os.kill(process.pid, signal.SIGSTOP)
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=1, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            os.kill(process.pid, signal.SIGCONT)
+            return False
+        finally:
+            connection.close()
+        return True
+
+    eventually(stopped)
+
+
 def test_in_thread_mode_a_change_takes_effect_without_a_restart(
     deploy: Deploy, make_database: Callable[[str], str], ledger: Ledger
 ) -> None:
@@ -78,7 +96,7 @@ def test_killed_stopped_and_under_celery_beat(
 
         more(2)
         more(2, early)
-        os.kill(schedulers[0].pid, signal.SIGSTOP)
+        stop_between_writes(schedulers[0], url)
         more(2)
         schedulers[1].kill()
         more(1)

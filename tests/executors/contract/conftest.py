@@ -8,32 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from msgspec import Struct
 
+from tests.support.combinations import COMBINATIONS, Combination
 from tests.support.deployment import Deployment, Shape
-
-
-class Combination(Struct, frozen=True):
-    """A carrier, a database, a broker."""
-
-    pool: str | None
-    database: str
-    broker: str = ""
-
-    def __str__(self) -> str:
-        carrier = "thread" if self.pool is None else f"celery-{self.pool}"
-        return "-".join(filter(None, [carrier, self.database, self.broker]))
-
-
-COMBINATIONS = [
-    Combination(None, "sqlite"),
-    Combination(None, "postgresql"),
-    Combination("prefork", "sqlite", "redis"),
-    Combination("prefork", "postgresql", "redis"),
-    Combination("threads", "sqlite", "redis"),
-    Combination("threads", "postgresql", "redis"),
-    Combination("prefork", "sqlite", "rabbitmq"),
-]
 
 
 def _parameter(combination: Combination) -> object:

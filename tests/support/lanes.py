@@ -1,0 +1,19 @@
+"""Which tests share a lane of the suite: those of one deployment or one file, so that its servers start once.
+
+pytest-xdist's own `--dist loadgroup` would do it by marks, but 3.8 writes the group into a private field that pytest
+9.2 no longer reads: every test was a group of its own.
+"""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.support.combinations import COMBINATIONS
+
+
+class Lanes(LoadScopeScheduling):
+    """Hands out whole deployments and whole files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        deployments = (str(combination) for combination in COMBINATIONS if str(combination) in nodeid)
+        return next(deployments, nodeid.partition("::")[0])
