@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test stack check lock bench crash simulate chaos recovery clean openapi
+.PHONY: help run podcast test stack check lock bench crash simulate chaos recovery clean openapi
 
 BIN := .venv/bin
 # What is measured and typed; the last two are tools around the house.
@@ -12,8 +12,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Lanes of tests: most of the suite waits for processes that it started, so two fit on two cores.
 LANES ?= 2
 
-# Run this as `$(call install,LOCK)`: makes .venv where there is none, and installs the lock only when it is not
-# the one installed last: a copy of that one lies in .venv. The command line comes with it.
+# Run this as `$(call install,LOCK)` or `$(call install,LOCK,OPTION OF PIP)`: makes .venv where there is none, and
+# installs the lock only when it is not the one installed last: a copy of that one lies in .venv. The command line
+# comes with it.
 define install
 @set -e; lock=$(1); \
 if ! $(BIN)/python -c '' 2>/dev/null; then \
@@ -29,7 +30,7 @@ if ! $(BIN)/python -c '' 2>/dev/null; then \
   echo "Making .venv with $$python"; "$$python" -m venv --clear .venv; \
 fi; \
 if ! cmp -s "$$lock" ".venv/$$lock"; then \
-  echo "Installing $$lock"; $(PIP) install --require-hashes -r "$$lock"; cp "$$lock" ".venv/$$lock"; \
+  echo "Installing $$lock"; $(PIP) install --require-hashes $(2) -r "$$lock"; cp "$$lock" ".venv/$$lock"; \
 fi; \
 cmp -s deploy/jobgate $(BIN)/jobgate || cp deploy/jobgate $(BIN)/jobgate
 endef
@@ -41,12 +42,16 @@ run: ## serve on http://127.0.0.1:8000: thread mode, SQLite
 	$(call install,requirements.txt)
 	@USE_CELERY="$${USE_CELERY:-0}" exec $(BIN)/python -m gateway
 
+podcast: ## add what speaks to .venv: the podcast pack's parts, 90 MB
+	$(call install,requirements-podcast.txt)
+
 stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctrl-C stops all
 	$(call install,requirements.txt)
 	@exec $(BIN)/python -m deploy.stack
 
 test: ## run the whole suite in two lanes; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)
+	$(call install,requirements-model.txt,--no-deps)
 	@exec $(BIN)/python -m pytest -n $(LANES) $(ARGS)
 
 check: ## format, lint, types, imports, sizes: all of them, then the verdict
@@ -84,15 +89,18 @@ openapi: ## write docs/openapi.json from the code
 	@$(BIN)/python -m gateway.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 # The locks hold no host and no environment: --universal keeps what only other systems and patch releases need
-# (Python 3.11.2 needs async-timeout, 3.11.3 does not). The second follows the first, so both fit in one .venv.
-COMPILE := uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 \
+# (Python 3.11.2 needs async-timeout, 3.11.3 does not). Each follows the one before, so all fit in one .venv.
+COMPILE := uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-header --no-annotate
+LIGHT := $(addprefix --extra ,files knowledge mail postgres stack)
 lock: ## resolve the locks anew; UP="--upgrade" for newer versions
 	$(call install,requirements-dev.txt)
 	@test -x .venv/uv/bin/uv || { $(BIN)/python -m venv .venv/uv && .venv/uv/bin/python -m pip --quiet install uv; }
-	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) --extra files --extra postgres --extra stack -o requirements.txt
-	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) --all-extras -c requirements.txt -o requirements-dev.txt
-	@! grep -n '://' requirements.txt requirements-dev.txt
+	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) pyproject.toml $(LIGHT) -o requirements.txt
+	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) pyproject.toml $(LIGHT) --extra podcast -c requirements.txt -o requirements-podcast.txt
+	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) pyproject.toml --all-extras -c requirements-podcast.txt -o requirements-dev.txt
+	PATH=".venv/uv/bin:$$PATH" $(COMPILE) $(UP) --group model --no-deps -o requirements-model.txt
+	@! grep -n '://' requirements*.txt
 
 clean: ## remove .venv and caches; the data in var/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis build *.egg-info

@@ -162,13 +162,15 @@ def test_the_image_is_built_from_the_lock_and_is_not_root() -> None:
     steps = dockerfile.parse_file(str(DEPLOY / "Dockerfile"))
     first, second = (n for n, step in enumerate(steps) if step.cmd.upper() == "FROM")
     build, image = steps[first:second], steps[second:]
-    assert any("--require-hashes -r requirements.txt" in " ".join(step.value) for step in build)
+    assert any("--require-hashes -r $LOCK" in " ".join(step.value) for step in build)
+    assert [step.value for step in build if step.cmd.upper() == "ARG"] == [("LOCK=requirements.txt",)]
     last = {step.cmd.upper(): step.value for step in image}
     assert last["USER"] == ("10001",)
     assert last["ENTRYPOINT"] == ("jobgate",)
     assert last["CMD"][0] in command_names()
     copied = [step for step in image if step.cmd.upper() == "COPY" and not step.flags]
     kept = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {"!requirements.txt", "!requirements-podcast.txt"} <= set(kept)
     for step in copied:
         assert (ROOT / step.value[0]).exists()
         assert f"!{step.value[0]}" in kept
