@@ -1,13 +1,15 @@
-"""A files root of one's own, and contexts that remember what was reported."""
+"""A files root of one's own, and what the packs talk to: answer engines. Other processes reach these too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.packs import files
 from tests.packs.support import SAMPLES
+from tests.support.answers import AnswerEngines, answer_engines
 
 
 @pytest.fixture
@@ -32,3 +34,16 @@ def outside(tmp_path: Path) -> Path:
     path = tmp_path / "secret.txt"
     path.write_text("outside the root")
     return path
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[AnswerEngines]:
+    with answer_engines() as engines:
+        yield engines
+
+
+@pytest.fixture
+def answers(engines: AnswerEngines) -> AnswerEngines:
+    """The answer engines, all well and without requests: `answers.url("you")`, `answers.key`, `answers.switch(…)`."""
+    engines.reset()
+    return engines
