@@ -34,9 +34,12 @@ def reply(call: Call) -> dict[str, Any] | Iterator[bytes]:
 def _response(body: dict[str, Any], question: str, answer: Answer) -> dict[str, Any]:
     read, written = tokens(question), tokens(answer.text)
     usage = {
-        "input_tokens": read, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens": written,
-        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": read + written,
-    }  # fmt: skip
+        "input_tokens": read,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": written,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": read + written,
+    }
     return {
         "id": identity("resp_"),
         "object": "response",
