@@ -6,10 +6,9 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from executors import handles, plugged
+from executors import handles, packs, plugged
 from executors.auto_executor import AutoExecutor, Relay
 from executors.base import Executor
 from executors.control import Control
@@ -35,9 +34,6 @@ from tasks.store.schedule_store import ScheduleStore
 from tasks.store.store import JobStore, open_store
 from tasks.task import DEFAULT_QUEUE, Task
 
-#: The pack that is told where its files lie; loaded only where TASK_MODULES names it.
-FILES_PACK = "tasks.packs.files"
-
 #: Seconds of the first pause while waiting for a job that another process ends; where this process ends it, the
 #: look-out is only the safety net.
 _WATCH = {Mode.CELERY: 0.001, Mode.THREAD: 0.05}
@@ -45,9 +41,8 @@ _WATCH = {Mode.CELERY: 0.001, Mode.THREAD: 0.05}
 
 def load_tasks(settings: Settings, anew: bool = False) -> Registry:
     """The tasks of this deployment, `anew` from their files; the packs among them are told their settings."""
-    found = registry.load_anew(settings.task_modules) if anew else registry.load(settings.task_modules)
-    if FILES_PACK in settings.task_modules:
-        importlib.import_module(FILES_PACK).configure(Path(settings.files_root))
+    found = registry.load_anew(settings.modules) if anew else registry.load(settings.modules)
+    packs.configure(found, settings.environment, settings.packs_url)
     return found
 
 
@@ -80,13 +75,23 @@ async def opened(settings: Settings) -> AsyncIterator[JobStore]:
 
 
 @asynccontextmanager
+async def provided(found: Registry, settings: Settings) -> AsyncIterator[None]:
+    """The packs' tables are there."""
+    try:
+        await packs.make_ready(found, settings.packs_url)
+        yield
+    finally:
+        await packs.close(found)
+
+
+@asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[Control]:
     """A running gateway without its door: store, carrier, upkeep, and the control that HTTP talks to."""
     found = load_tasks(settings)
-    if FILES_PACK in settings.task_modules:
-        importlib.import_module(FILES_PACK).fill(Path(settings.files_root))
     admission = Admission(found, settings.defaults)
-    async with opened(settings) as store:
+    async with opened(settings) as store, provided(found, settings):
+        for pack in found.packs:
+            pack.prepare()
         await declare_limits(store, found)
         executor = _executor(settings, store, found, admission)
         watch = Watch(store, _WATCH[settings.mode])
@@ -112,7 +117,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Control]:
 async def scheduler(settings: Settings) -> AsyncIterator[None]:
     """Upkeep without a door and without slots; in Celery mode with the relay."""
     found = load_tasks(settings)
-    async with opened(settings) as store:
+    async with opened(settings) as store, provided(found, settings):
         admission = Admission(found, settings.defaults)
         await Schedules(store, admission).declare(declared(found))
         upkeep = _upkeep(settings, store, admission)

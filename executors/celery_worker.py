@@ -32,6 +32,7 @@ from executors.word import Word
 from tasks.admission import Admission
 from tasks.errors import InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
+from tasks.registry import Registry
 from tasks.store.backend import load_backend, parse_url
 from tasks.store.store import open_store
 
@@ -50,8 +51,8 @@ class Worker:
         self._settings = settings
         # Before any fork: a child that is forked while a thread of the parent imports has half a module for ever.
         load_backend(parse_url(settings.database_url))
-        self._registry = assembly.load_tasks(settings)
-        order = assembly.queue_order(settings, Admission(self._registry, settings.defaults))
+        self.registry = assembly.load_tasks(settings)
+        order = assembly.queue_order(settings, Admission(self.registry, settings.defaults))
         self.queues = [queue for group in order for queue in group]
         self._word = Word(self.queues)
         self._parent = os.getpid()
@@ -62,7 +63,7 @@ class Worker:
         self.app = make_celery(settings, self.queues)
         self._control = ParentControl(self.app, self._word, self._parent, settings.celery_pool)
         self._control.name = f"celery@{host()}"
-        for name in (UNKNOWN, CANARY, *(task.name for task in self._registry)):
+        for name in (UNKNOWN, CANARY, *(task.name for task in self.registry)):
             self._register(name)
 
     def connect(self) -> None:
@@ -87,7 +88,7 @@ class Worker:
                 slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
                 pool, word, control = self._settings.celery_pool, self._word, self._control
                 role = Role(control.name, slots, pool, word, control.obey, self._remedy.take_in)
-                self._carrier = Carrier(self._settings, self._registry, role)
+                self._carrier = Carrier(self._settings, self.registry, role)
             return self._carrier
 
     def answer(self, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -142,7 +143,7 @@ class Worker:
             sender.hub.on_tick.add(lambda: self._turned(sender))
         name = self._control.name
         print(f"Jobgate worker {name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
-              f"{len(self._registry)} tasks, queues {', '.join(self._word.queues)}", flush=True)  # fmt: skip
+              f"{len(self.registry)} tasks, queues {', '.join(self._word.queues)}", flush=True)  # fmt: skip
 
     def _watch(self, sender: Any) -> None:
         self._watched_at = time.monotonic()
@@ -190,10 +191,12 @@ class Worker:
             self._word.losses += 1
 
 
-async def _check(settings: Settings) -> None:
-    """Open the store once, before any fork, so that what is wrong with it is said at start and once."""
+async def _check(settings: Settings, found: Registry) -> None:
+    """Open the store and the packs' tables once, before any fork: what is wrong is said at start, and once."""
     store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
     await store.stop()
+    async with assembly.provided(found, settings):
+        pass
 
 
 def _make_worker() -> Worker:
@@ -201,7 +204,7 @@ def _make_worker() -> Worker:
         settings = Settings.from_env()
         logging.getLogger("jobgate").setLevel(settings.log_level)
         worker = Worker(settings)
-        asyncio.run(_check(settings))
+        asyncio.run(_check(settings, worker.registry))
     except JobgateError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         raise SystemExit(2) from error

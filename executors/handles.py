@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from executors.control import Control
 from tasks.errors import ConfigurationError, JobNotFound
 from tasks.handle import Handle
-from tasks.job import Job, Submission
+from tasks.job import Job, Mode, Submission
 
 T = TypeVar("T")
 
@@ -21,6 +21,10 @@ class LoopClient:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def mode(self) -> Mode:
+        return self._control.mode
 
     def submit(self, submission: Submission) -> Handle:
         return Handle(self._call(self._control.submit(submission)).id)

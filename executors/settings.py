@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
 from executors.base import Patience
+from executors.environment import read
+from executors.packs import place_beside
 from tasks.admission import Defaults
 from tasks.clock_change import zone
 from tasks.errors import ConfigurationError
 from tasks.job import Mode
+from tasks.packs import modules_of
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
@@ -37,7 +39,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     broker_url: str = "redis://127.0.0.1:6379/0"
     task_modules: tuple[str, ...] = _PACKS
-    files_root: str = "var/files"
+    packs: tuple[str, ...] = ()
+    packs_database_url: str = ""
     api_keys: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     metrics_public: bool = False
@@ -62,6 +65,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     #: Names of variables that are set and look like settings of Celery, but that nobody here reads.
     unread: tuple[str, ...] = ()
+    #: The variables themselves, where packs find theirs.
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -69,22 +74,28 @@ class Settings(Struct, frozen=True, kw_only=True):
         _refuse_unknown(environ)
         broker = "CELERY_BROKER_URL" if environ.get("CELERY_BROKER_URL") else _FALLBACKS["CELERY_BROKER_URL"]
         environ = {**{variable: environ.get(other, "") for variable, other in _FALLBACKS.items()}, **_set(environ)}
-        given = {name: _value(name, environ[variable]) for name, variable in VARIABLES.items() if environ.get(variable)}
-        given["unread"] = _unread(environ)
-        try:
-            settings = msgspec.convert(given, cls, strict=False)
-        except msgspec.ValidationError as error:
-            raise _explain(error, given) from None
+        settings = read(cls, VARIABLES, environ, unread=_unread(environ), environment=dict(environ))
         _check_broker(settings.broker_url, broker)
         if settings.executor and settings.use_celery:
             raise ConfigurationError("JOBGATE_EXECUTOR stands in the place of threads: leave USE_CELERY out beside it")
         _check_zone(settings.timezone)
+        modules_of(settings.packs)
         return settings
 
     @property
     def mode(self) -> Mode:
         """The carrier that jobs are first meant for."""
         return Mode.CELERY if self.use_celery else Mode.THREAD
+
+    @property
+    def modules(self) -> list[str]:
+        """All modules that bring tasks: TASK_MODULES, and the packs of JOBGATE_PACKS."""
+        return list(dict.fromkeys([*self.task_modules, *modules_of(self.packs)]))
+
+    @property
+    def packs_url(self) -> str:
+        """Where the packs' tables are."""
+        return self.packs_database_url or place_beside(self.database_url)
 
     @property
     def patience(self) -> Patience:
@@ -132,7 +143,8 @@ VARIABLES = {
     "sqlite_synchronous": "JOBGATE_SQLITE_SYNCHRONOUS",
     "broker_url": "CELERY_BROKER_URL",
     "task_modules": "TASK_MODULES",
-    "files_root": "FILES_ROOT",
+    "packs": "JOBGATE_PACKS",
+    "packs_database_url": "JOBGATE_PACKS_DATABASE_URL",
     "api_keys": "JOBGATE_API_KEYS",
     "allowed_hosts": "JOBGATE_ALLOWED_HOSTS",
     "metrics_public": "JOBGATE_METRICS_PUBLIC",
@@ -162,11 +174,7 @@ CALLER_VARIABLES = {"url": "JOBGATE_URL", "api_key": "JOBGATE_API_KEY"}
 _FALLBACKS = {"CELERY_BROKER_URL": "REDIS_URL"}
 #: Celery itself looks at these, wherever it is loaded.
 _READ_BY_CELERY = {"CELERY_RESULT_BACKEND", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"}
-_LISTS = {"task_modules", "api_keys", "allowed_hosts"}
-_SWITCHES = {"use_celery", "metrics_public"}
 _BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps")
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
 
 
 def is_loopback(host: str) -> bool:
@@ -204,17 +212,6 @@ def _set(environ: Mapping[str, str]) -> dict[str, str]:
     return {variable: text for variable, text in environ.items() if text}
 
 
-def _value(name: str, text: str) -> Any:
-    if name in _LISTS:
-        parts = tuple(part.strip() for part in text.split(",") if part.strip())
-        if not parts:  # a key that got lost on its way must not open the door
-            raise ConfigurationError(f"{VARIABLES[name]}={text!r} names nothing: leave it out, or name something")
-        return parts
-    if name in _SWITCHES:
-        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
-    return text
-
-
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = {*VARIABLES.values(), *CALLER_VARIABLES.values()}
     for variable in environ:
@@ -245,10 +242,3 @@ def _check_broker(url: str, variable: str) -> None:
         place_of(url)
     except ValueError:
         raise ConfigurationError(f"{variable}: the host or port in it is none") from None
-
-
-def _explain(error: msgspec.ValidationError, given: Mapping[str, Any]) -> ConfigurationError:
-    words, _, path = str(error).partition(" - at ")
-    name = (re.findall(r"\w+", path) or [""])[0]
-    takes = words.removeprefix("Expected ").removeprefix("Invalid ")
-    return ConfigurationError(f"{VARIABLES.get(name, name)}={given.get(name)!r} is wrong: it takes {takes}")

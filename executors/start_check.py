@@ -29,7 +29,7 @@ def look(settings: Settings, required: Sequence[str]) -> Iterator[Look]:
         yield Look(what="tasks", ok=False, detail=error.detail)
         found = None
     if found is not None:
-        modules = ", ".join(settings.task_modules)
+        modules = ", ".join(settings.modules)
         yield Look(what="tasks", ok=len(found) > 0, detail=f"{len(found)} tasks are registered, from {modules}")
         yield from (_registered(found, name) for name in required)
     if settings.use_celery:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from executors.control import Control
 from executors.identity import VERSION
-from gateway import audit
+from gateway import addresses, audit
 from gateway.auth import ANYBODY, Caller, Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
 from gateway.openapi import describe, encoded, with_names
@@ -53,7 +53,8 @@ class Gateway:
         self.draining = False
         self.streams = 0
         tasks = [task.name for task in control.registry]
-        self.description = encoded(with_names(describe(OPERATIONS), tasks, control.queues))
+        served = [*OPERATIONS, *addresses.operations(control.registry.addresses, OPERATIONS)]
+        self.description = encoded(with_names(describe(served), tasks, control.queues))
         engine = control.store.engine
         self.tallies = control.store.tallies
         setting = control.mode if control.executor is None else control.executor.standing.setting
@@ -62,7 +63,7 @@ class Gateway:
         self._keys = Keys(options.api_keys)
         self._neighbours = Neighbours(options.allowed_hosts)
         self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())
-        resources = _resources(OPERATIONS)
+        resources = _resources(served)
         # Addresses without parameters, the busiest ones, are found without trying patterns.
         self._fixed = {path: resource for path, resource in resources.items() if "{" not in path}
         self._patterns = [(compile_path(path)[0], resource) for path, resource in resources.items() if "{" in path]

@@ -57,6 +57,7 @@ _PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "verb": {"description": "What it is to do", "schema": {"type": "string", "enum": list(Verb)}},
     "name": {"description": "The task's name", "schema": {"type": "string"}},
 }
+_ANY: Mapping[str, Any] = {"schema": {"type": "string", "minLength": 1}}
 _ANSWER_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "location": {"description": "Where the job can be read", "schema": {"type": "string"}},
 }
@@ -130,7 +131,7 @@ def _operation(operation: Operation, schema_of: Mapping[str, Any], components: M
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     names = _PARAMETER.findall(operation.path)
-    return [{"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in names]
+    return [{"name": name, "in": "path", "required": True, **_PATH_PARAMETERS.get(name, _ANY)} for name in names]
 
 
 def _query(operation: Operation, schema_of: Mapping[str, Any], components: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -166,6 +167,8 @@ def _answers(operation: Operation, schema_of: Mapping[str, Any]) -> dict[str, An
 
 def _answer(status: int, kind: Any, schema_of: Mapping[str, Any]) -> dict[str, Any]:
     media_type = kind if isinstance(kind, str) else "application/json"
+    if kind is None:
+        return {"description": HTTPStatus(status).phrase}
     schema = {"type": "string"} if isinstance(kind, str) else schema_of[repr(kind)]
     answer: dict[str, Any] = {"description": HTTPStatus(status).phrase, "content": {media_type: {"schema": schema}}}
     return answer

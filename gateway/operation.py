@@ -32,6 +32,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     example: Any = None
     #: Whether it goes into the audit trail; of what changes something, all but plain submissions do.
     audit: bool = True
+    #: What an API key needs for it, where `gateway.scopes` does not know it by name.
+    scope: str = ""
 
     @property
     def audited(self) -> bool:

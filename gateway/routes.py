@@ -12,7 +12,9 @@ from gateway.operation import post as _post
 from gateway.schedule_routes import SCHEDULES
 from tasks.job import Submission
 
-SUBMIT_PROBLEMS = ("invalid-submission", "invalid-arguments", "unknown-task", "unknown-queue", "store-unavailable")
+SUBMIT_PROBLEMS = (
+    "invalid-submission", "invalid-arguments", "unknown-task", "unknown-queue", "not-configured", "store-unavailable",
+)  # fmt: skip
 BODY_PROBLEMS = ("malformed-json", "request-timeout", "payload-too-large", "unsupported-media-type")
 STORE = ("store-unavailable",)
 JOB = ("job-not-found", "store-unavailable")

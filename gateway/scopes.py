@@ -18,6 +18,8 @@ _SECRETS = frozenset({"readAudit", "examine"})
 
 def scope_of(operation: Operation) -> str:
     """What a key needs for it: reading for what changes nothing, and `admin` for whatever is not named here."""
+    if operation.scope:
+        return operation.scope
     if operation.method == "GET":
         return ADMIN if operation.id in _SECRETS else READ
     if operation.id in _SUBMITS:

@@ -10,7 +10,7 @@ import msgspec
 import uuid_utils
 from msgspec import Struct
 
-from tasks.errors import InvalidSubmission, UnknownQueue
+from tasks.errors import InvalidSubmission, NotConfigured, UnknownQueue
 from tasks.job import NewJob, Submission
 from tasks.limits import key_name
 from tasks.registry import Registry
@@ -67,6 +67,8 @@ class Admission:
         Raises InvalidSubmission or one of its kin, with a pointer into the submission.
         """
         task = self._registry.get(wish.task)
+        if task.needs is not None and (lack := task.needs()):
+            raise NotConfigured(f"{task.name} cannot run in this deployment: {lack}", "/task")
         task.signature.check(wish.args, wish.kwargs)
         soft, hard = self._limits(task, wish)
         return NewJob(

@@ -7,8 +7,10 @@ JobgateError
 │   ├── UnknownTask
 │   ├── UnknownQueue
 │   ├── InvalidSchedule
-│   └── IdempotencyMismatch
+│   ├── IdempotencyMismatch
+│   └── NotConfigured          this deployment lacks what the task needs; says what to set or to install
 ├── JobNotFound
+├── NotFound               what an address of a pack names is not there
 ├── ScheduleNotFound
 ├── ScheduleExists         another schedule has that name
 ├── BulkNotFound
@@ -18,6 +20,7 @@ JobgateError
 ├── StoreUnavailable       the store did not answer; nothing was changed that was not confirmed
 ├── JobFailed              raised by Handle.get() for a job that ended otherwise than in SUCCESS
 ├── WaitTimeout            raised by Handle.get() when the job is not finished in time
+├── SmokeFailed            what a smoke test of a pack expected is not so
 └── raised inside a task
     ├── Retry              by the task: run me again later
     ├── FatalError         by the task: fail now, whatever retries are left
@@ -78,6 +81,14 @@ class IdempotencyMismatch(InvalidSubmission):
     """The Idempotency-Key was used before with another body."""
 
 
+class NotConfigured(InvalidSubmission):
+    """This deployment lacks what the task needs."""
+
+
+class NotFound(JobgateError):
+    """There is nothing of that name."""
+
+
 class JobNotFound(JobgateError):
     """There is no job with that id."""
 
@@ -124,6 +135,10 @@ class JobFailed(JobgateError):
 
 class WaitTimeout(JobgateError):
     """The job has not finished yet."""
+
+
+class SmokeFailed(JobgateError):
+    """Something is not as the smoke test expects it."""
 
 
 class Retry(JobgateError):

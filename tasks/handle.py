@@ -6,11 +6,15 @@ import json
 from typing import Any, Protocol
 
 from tasks.errors import ConfigurationError, JobFailed, JobNotFound, WaitTimeout
-from tasks.job import Job, State, Submission
+from tasks.job import Job, Mode, State, Submission
 
 
 class Client(Protocol):
     """The way from Python code to the record; `executors.client.connect()` makes one and binds it."""
+
+    @property
+    def mode(self) -> Mode:
+        """Which carrier jobs are meant for now."""
 
     def submit(self, submission: Submission) -> Handle: ...
     async def submit_async(self, submission: Submission) -> Handle: ...

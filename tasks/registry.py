@@ -8,20 +8,27 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+from tasks.address import Address
 from tasks.errors import ConfigurationError, UnknownTask
+from tasks.pack import Pack
 from tasks.task import Task
 
 #: A package that brings tasks may name its modules under this entry point group.
 ENTRY_POINTS = "jobgate.tasks"
 
 
+T = TypeVar("T")
+
+
 class Registry:
-    """Tasks by name."""
+    """Tasks by name, and what packs bring beside them."""
 
     def __init__(self, tasks: Iterable[Task[..., Any]] = ()) -> None:
         self._tasks: dict[str, Task[..., Any]] = {}
+        self.packs: list[Pack[Any]] = []
+        self.addresses: list[Address] = []
         for task in tasks:
             self.add(task)
 
@@ -36,7 +43,7 @@ class Registry:
 
     def replace(self, other: Registry) -> None:
         """Know the tasks of `other`, and no others."""
-        self._tasks = other._tasks
+        self._tasks, self.packs, self.addresses = other._tasks, other.packs, other.addresses
 
     def add(self, task: Task[..., Any]) -> None:
         known = self._tasks.setdefault(task.name, task)
@@ -65,15 +72,18 @@ class Registry:
 
 
 def load(modules: Iterable[str]) -> Registry:
-    """The tasks found as module-level names in `modules` and in the modules of installed packages.
+    """The tasks, packs and addresses that are module-level names in `modules` and in those of installed packages.
 
     Raises ConfigurationError for a module that cannot be imported, with the reason.
     """
     plugged = [point.value for point in entry_points(group=ENTRY_POINTS)]
     registry = Registry()
     for name in [*modules, *plugged]:
-        for task in _tasks_of(_import(name)):
+        module = _import(name)
+        for task in _held(module, Task):
             registry.add(task)
+        registry.packs.extend(_held(module, Pack))
+        registry.addresses.extend(_held(module, Address))
     return registry
 
 
@@ -108,8 +118,8 @@ def _import(name: str) -> ModuleType:
         raise ConfigurationError(f"TASK_MODULES: cannot import {name!r}: {type(error).__name__}: {error}") from error
 
 
-def _tasks_of(module: ModuleType) -> Iterator[Task[..., Any]]:
-    return (value for value in vars(module).values() if isinstance(value, Task))
+def _held(module: ModuleType, kind: type[T]) -> Iterator[T]:
+    return (value for value in vars(module).values() if isinstance(value, kind))
 
 
 def _where(task: Task[..., Any]) -> str:

@@ -39,7 +39,7 @@ class Task(Generic[P, R]):
     default; `rate` is the least number of milliseconds between two starts; `concurrency` how many may run at once
     anywhere, `key_concurrency` how many of one concurrency key; `max_losses` how many crashes of its worker a job
     survives (0: at most once); `fallback` whether threads of the gateway may run it while there is no Celery to do so
-    (USE_CELERY=auto): otherwise it waits.
+    (USE_CELERY=auto): otherwise it waits. `needs` says what the deployment lacks to run it, or "": asked at submission.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Task(Generic[P, R]):
         priority: int = 0,
         max_losses: int = 3,
         fallback: bool = True,
+        needs: Callable[[], str] | None = None,
     ) -> None:
         self.function = function
         self.name = name or f"{function.__module__}.{function.__qualname__}"
@@ -77,6 +78,7 @@ class Task(Generic[P, R]):
         self.priority = priority
         self.max_losses = max_losses
         self.fallback = fallback
+        self.needs = needs
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, skip_first=bind)
         #: What `@schedule` declared for it.

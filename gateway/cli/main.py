@@ -22,6 +22,7 @@ from gateway.cli import (
     queues,
     record,
     schedules,
+    smoke,
     stack,
     steer,
     workers,
@@ -75,7 +76,7 @@ _PANELS: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     (JOBS, (jobs.submit, jobs.status, jobs.result, jobs.attempts, jobs.wait, jobs.why, jobs.logs, jobs.list_)),
     (JOBS, (steer.cancel, steer.retry, steer.hold, steer.release, bulk.delete, bulk.bulk)),
     (SHOW, (overview.tasks, overview.limits, overview.stats, overview.audit)),
-    (RUN, (processes.serve, processes.scheduler, health.check, health.doctor, record.config)),
+    (RUN, (processes.serve, processes.scheduler, health.check, health.doctor, smoke.smoke, record.config)),
 )
 for panel, commands in _PANELS:
     for command in commands:

@@ -17,6 +17,8 @@ from gateway.cli.options import AsJson
 db = typer.Typer(name="db", help="The database's schema.", no_args_is_help=True)
 
 _HIDDEN = "***"
+#: Settings with such names are not shown.
+_SECRETS = ("_key", "_password", "_secret", "_token")
 
 
 class Setting(NamedTuple):
@@ -40,22 +42,26 @@ def config(json_: AsJson = False) -> None:
 def upgrade() -> None:
     """Bring the database of DATABASE_URL to the schema of this release."""
     settings, schema = Settings.from_env(), _schema()
-    before, needed = schema.found(settings)
-    if before != needed:
+    before = schema.found(settings)
+    done = "nothing to do"
+    if not before.current:
         schema.upgrade(settings)
-    where = shown_url(settings.database_url)
-    output.say(f"{where}: schema {needed}: " + ("nothing to do" if before == needed else f"upgraded from {before}"))
+        made = f", with the tables {', '.join(before.missing)}" if before.missing else ""
+        done = f"upgraded from {before.revision}{made}"
+    output.say(f"{shown_url(settings.database_url)}: schema {schema.HEAD}: {done}")
 
 
 @db.command()
 def check() -> None:
     """Say whether the database can be reached and has the schema of this release. Exit code 1 when it has not."""
     settings = Settings.from_env()
-    found, needed = _schema().found(settings)
-    where = shown_url(settings.database_url)
-    if found != needed:
-        raise CommandError(Exit.BAD, f"{where} has schema {found}, needs {needed}: run `jobgate db upgrade`")
-    output.say(f"{where} has schema {needed}, as this release needs")
+    schema = _schema()
+    found, where = schema.found(settings), shown_url(settings.database_url)
+    if not found.current:
+        tables = f" and the tables {', '.join(found.missing)}" if found.missing else ""
+        words = f"{where} has schema {found.revision}, needs {schema.HEAD}{tables}: run `jobgate db upgrade`"
+        raise CommandError(Exit.BAD, words)
+    output.say(f"{where} has schema {found.revision}, as this release needs")
 
 
 def shown_url(url: str) -> str:
@@ -77,12 +83,15 @@ def _settings() -> Iterator[Setting]:
     for of, variables in ((settings, VARIABLES), (caller, CALLER_VARIABLES)):
         for name, variable in variables.items():
             yield Setting(variable, _shown(name, getattr(of, name)), source_of(variable))
+    for pack in importlib.import_module("executors.assembly").load_tasks(settings).packs:
+        for name, variable in pack.variables.items():
+            yield Setting(variable, _shown(name, getattr(pack.settings, name)), source_of(variable))
 
 
 def _shown(name: str, value: object) -> str:
     if name == "api_keys" and isinstance(value, tuple):
         return ",".join(f"{key.partition(':')[0]}:{_HIDDEN}" if ":" in key else _HIDDEN for key in value)
-    if name == "api_key":
+    if name.endswith(_SECRETS):
         return _HIDDEN if value else ""
     if name.endswith("_url"):
         return shown_url(str(value))

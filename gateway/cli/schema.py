@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import anyio
 
+from executors import packs
+from executors.assembly import load_tasks
 from executors.settings import Settings
 from tasks.errors import StoreUnavailable
 from tasks.store.backend import make_backend, parse_url
@@ -14,22 +18,50 @@ from tasks.store.store import HEAD, JobStore
 PATIENCE = 10.0
 
 
-def found(settings: Settings) -> tuple[str, str]:
-    """The schema that is there ("none" in an empty database) and the one that this release needs."""
-    return anyio.run(_revision, settings) or "none", HEAD
+class Found(NamedTuple):
+    """The schema that is there ("none" in an empty database), and the packs' tables that are not."""
+
+    revision: str
+    missing: list[str]
+
+    @property
+    def current(self) -> bool:
+        return self.revision == HEAD and not self.missing
+
+
+def found(settings: Settings) -> Found:
+    """What is there. Raises StoreUnavailable."""
+    return anyio.run(_look, settings)
 
 
 def upgrade(settings: Settings) -> None:
-    """Run the missing migrations."""
+    """Run the missing migrations, and make the packs' tables that are missing."""
     anyio.run(migrate, parse_url(settings.database_url))
+    anyio.run(_create, settings)
+
+
+async def _look(settings: Settings) -> Found:
+    tasks = load_tasks(settings)
+    try:
+        with anyio.fail_after(PATIENCE):
+            return Found(await _revision(settings) or "none", await packs.missing(tasks))
+    except TimeoutError:
+        raise StoreUnavailable(f"the store does not answer within {PATIENCE:g} s") from None
+    finally:
+        await packs.close(tasks)
 
 
 async def _revision(settings: Settings) -> str | None:
     store = JobStore(make_backend(parse_url(settings.database_url)), settings.mode)
     try:
-        with anyio.fail_after(PATIENCE):
-            return await store.revision()
-    except TimeoutError:
-        raise StoreUnavailable(f"the store does not answer within {PATIENCE:g} s") from None
+        return await store.revision()
     finally:
         await store.close()
+
+
+async def _create(settings: Settings) -> None:
+    tasks = load_tasks(settings)
+    try:
+        await packs.create_tables(tasks)
+    finally:
+        await packs.close(tasks)

@@ -26,3 +26,16 @@ COMBINATIONS = [
     Combination("threads", "postgresql", "redis"),
     Combination("prefork", "sqlite", "rabbitmq"),
 ]
+
+
+class Site(Struct, frozen=True, kw_only=True):
+    """A deployment with all packs."""
+
+    celery: bool
+    database: str
+
+    def __str__(self) -> str:
+        return f"system-{'celery' if self.celery else 'thread'}-{self.database}"
+
+
+SITES = [Site(celery=False, database="sqlite"), Site(celery=True, database="postgresql")]

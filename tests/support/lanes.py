@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support.combinations import COMBINATIONS
+from tests.support.combinations import COMBINATIONS, SITES
+
+_DEPLOYMENTS = [str(deployed) for deployed in (*COMBINATIONS, *SITES)]
 
 
 class Lanes(LoadScopeScheduling):
     """Hands out whole deployments and whole files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        deployments = (str(combination) for combination in COMBINATIONS if str(combination) in nodeid)
-        return next(deployments, nodeid.partition("::")[0])
+        return next((name for name in _DEPLOYMENTS if name in nodeid), nodeid.partition("::")[0])

@@ -1,0 +1,126 @@
+"""The tables of a pack: SQLAlchemy Core on an async engine, beside the record and never in its way.
+
+On SQLite they lie in a file of their own: SQLite has one writer, and the record needs its own. Connections belong to
+one loop each; a process may have several (the gateway's, that of the bodies), so an engine is made for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, MetaData, event, inspect
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from tasks.errors import ConfigurationError, StoreUnavailable
+
+_SQLITE = "sqlite+aiosqlite"
+#: By kind of database: the driver, and what it is told. On SQLite: seconds to wait for another process's transaction.
+_DRIVERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sqlite": (_SQLITE, {"isolation_level": None, "timeout": 30}),
+    "postgresql": ("postgresql+asyncpg", {}),
+}
+_PRAGMAS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON")
+_WRITES = "jobgate_writes"
+#: Processes that start together all want to make the tables: one does.
+_ALONE = "SELECT pg_advisory_xact_lock(5268713295)"
+
+
+class Database:
+    """The tables of one `MetaData`, in the place that the process was told."""
+
+    def __init__(self, tables: MetaData) -> None:
+        self.tables = tables
+        self._url: URL | None = None
+        self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+
+    def configure(self, url: str) -> None:
+        self._url = make_url(url)
+        self._engines.clear()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write; committed at the end, rolled back by an exception. Raises StoreUnavailable.
+
+        On SQLite it is the only one; on PostgreSQL others run beside it: lock what you read (`with_for_update`).
+        """
+        async with self._connected() as connection, (await _for_writing(connection)).begin():
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads. Raises StoreUnavailable."""
+        async with self._connected() as connection:
+            yield connection
+
+    async def missing(self) -> list[str]:
+        async with self.reading() as connection:
+            there = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
+        return [name for name in self.tables.tables if name not in there]
+
+    async def create(self) -> None:
+        async with self.writing() as connection:
+            await connection.run_sync(self._create)
+
+    async def close(self) -> None:
+        engine = self._engines.pop(asyncio.get_running_loop(), None)
+        if engine is not None:
+            await engine.dispose()
+
+    def _create(self, connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_ALONE)
+        self.tables.create_all(connection)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine().connect() as connection:
+                yield connection
+        except (OperationalError, InterfaceError, OSError) as error:
+            raise StoreUnavailable(f"the packs' database does not answer: {error}") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise StoreUnavailable(f"the packs' database went away: {error}") from error
+            raise
+
+    def _engine(self) -> AsyncEngine:
+        loop = asyncio.get_running_loop()
+        engine = self._engines.get(loop)
+        if engine is None:
+            engine = self._engines[loop] = self._make()
+        return engine
+
+    def _make(self) -> AsyncEngine:
+        if self._url is None:
+            raise ConfigurationError("this pack's tables have no place: name the pack in JOBGATE_PACKS")
+        driver, options = _DRIVERS[self._url.get_backend_name()]
+        # No pool: a loop of bodies may end at any time, and what it had open would be left to the garbage collector.
+        engine = create_async_engine(self._url.set(drivername=driver), poolclass=NullPool, connect_args=options)
+        if driver == _SQLITE:
+            event.listen(engine.sync_engine, "connect", _prepare)
+            event.listen(engine.sync_engine, "begin", _begin)
+        return engine
+
+
+async def _for_writing(connection: AsyncConnection) -> AsyncConnection:
+    return await connection.execution_options(**{_WRITES: True})
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # Who will write says so at once: a transaction that begins by reading could not wait for its turn later.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,56 @@
+"""All packs in one deployment of each kind, as the five systems' owners would use them: started once for all tests.
+
+One of them: `pytest tests/systems -k system-thread`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from tasks.packs import SYSTEMS
+from tests.executors.conftest import make_broker, make_database
+from tests.support.combinations import SITES, Site
+from tests.support.deployment import Deployment, Shape
+from tests.support.processes import python
+
+__all__ = ["make_broker", "make_database"]
+
+
+def _there() -> list[str]:
+    return [pack for packs in SYSTEMS.values() for pack in packs if find_spec(f"tasks.packs.{pack}") is not None]
+
+
+@pytest.fixture(scope="session")
+def outside_world() -> dict[str, str]:
+    """The variables that lead the packs to this test's servers instead of the world's."""
+    return {}
+
+
+@pytest.fixture(scope="session", params=[pytest.param(site, id=str(site)) for site in SITES])
+def site(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_database: Callable[[str], str],
+    make_broker: Callable[[str], str],
+    outside_world: dict[str, str],
+) -> Iterator[Deployment]:
+    wanted: Site = request.param
+    url = make_database(wanted.database)
+    shape = Shape(
+        database_url=url,
+        pool="prefork" if wanted.celery else None,
+        broker_url=make_broker("redis") if wanted.celery else "",
+        environment={"JOBGATE_PACKS": ",".join(_there()), "RESULT_EXPIRES": "600", **outside_world},
+    )
+    deployment = Deployment(shape, tmp_path_factory.mktemp(str(wanted)))
+    environment = deployment.environment()
+    subprocess.run(python("-m", "gateway.cli", "db", "upgrade"), check=True, env=environment, capture_output=True)
+    try:
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.stop()
