@@ -7,12 +7,17 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.lanes import Lanes
+from tests.support.model import model_server
 from tests.support.servers import Postgres, find_rabbitmq, rabbitmq_server, redis_server
+
+if TYPE_CHECKING:  # what they need takes a while to import, and most tests ask for neither
+    from tests.support.answers import AnswerEngines
+    from tests.support.mail import Mailbox
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +69,43 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'jobs.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[AnswerEngines]:
+    from tests.support.answers import answer_engines
+
+    with answer_engines() as engines:
+        yield engines
+
+
+@pytest.fixture
+def answers(engines: AnswerEngines) -> AnswerEngines:
+    """The answer engines, all well and without requests: `answers.url("you")`, `answers.key`, `answers.switch(…)`."""
+    engines.reset()
+    return engines
+
+
+@pytest.fixture(scope="session")
+def model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a small real model answers as OpenAI's API does, /v1 included; any key does."""
+    with model_server(tmp_path_factory.mktemp("model")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
+    from tests.support.mail import Mailbox
+
+    with Mailbox(tmp_path_factory.mktemp("mail")).running() as mailbox:
+        yield mailbox
+
+
+@pytest.fixture
+def mailbox(mail_server: Mailbox) -> Mailbox:
+    """An empty mailbox behind a server that takes everything until `refuse` or `lose_replies` say otherwise."""
+    mail_server.reset()
+    return mail_server
 
 
 def pytest_configure() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import soundfile
 from hibari import Hibari
 
-from tests.packs.hearing import hear, share_heard
+from tests.support.hearing import hear, share_heard
 
 SCRIPT = "The library opens at nine in the morning on weekdays."
 
