@@ -70,15 +70,13 @@ class Task(Generic[P, R]):
         self.retry = RetryPolicy(
             max_retries=max_retries, backoff=retry_backoff, backoff_max=retry_backoff_max, jitter=retry_jitter
         )
-        self.soft_time_limit = soft_time_limit
-        self.time_limit = time_limit
+        self.soft_time_limit, self.time_limit = soft_time_limit, time_limit
         self.rate = limits.interval(rate_limit)
         self.rate_limit = rate_limit
         self.concurrency, self.key_concurrency = concurrency, key_concurrency
         self.priority = priority
         self.max_losses = max_losses
-        self.fallback = fallback
-        self.needs = needs
+        self.fallback, self.needs = fallback, needs
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, skip_first=bind)
         #: What `@schedule` declared for it.
