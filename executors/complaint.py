@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from executors.facts import Facts
 from executors.finding import Finding, Severity
 from executors.remedy import REMEDIES
+from tasks.inventory import Inventory, Outcome
 from tasks.job import ErrorCode, State
-from tasks.store.inventory import Inventory, Outcome
 
 #: Attempts after which a job that still waits counts as one that may retry for ever.
 MANY_ATTEMPTS = 10

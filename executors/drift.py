@@ -10,8 +10,8 @@ from executors.facts import OVERDUE, Facts, names, up
 from executors.finding import Finding, Severity
 from executors.identity import VERSION
 from executors.reason import in_seconds, is_live, shown
+from tasks.inventory import Inventory
 from tasks.moment import moment, moment_or_none
-from tasks.store.inventory import Inventory
 
 Rule = Callable[[Facts, Inventory], Iterator[Finding]]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from executors.settings import Settings
+from tasks.inventory import Inventory
 from tasks.registry import Registry
-from tasks.store.inventory import Inventory
 from tasks.worker import Worker, WorkerState, worker_state
 
 

@@ -8,9 +8,12 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from executors.control import Control
+from executors.retention import expire
 from tasks.errors import ConfigurationError, JobNotFound
 from tasks.handle import Handle
+from tasks.inventory import Expiry, Inventory
 from tasks.job import Job, Mode, Submission
+from tasks.store.inventory import inventory_of
 
 T = TypeVar("T")
 
@@ -49,6 +52,12 @@ class LoopClient:
 
     async def cancel_async(self, job_id: str) -> Job:
         return (await self._await(self._control.cancel(job_id))).job
+
+    async def inventory_async(self) -> Inventory:
+        return await self._await(inventory_of(self._control.store))
+
+    async def expire_async(self) -> Expiry:
+        return await self._await(expire(self._control.store))
 
     async def _wait(self, job_id: str, timeout: float | None) -> Job | None:
         try:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from executors.facts import Facts
 from executors.finding import Finding, Severity
 from executors.reason import in_seconds
+from tasks.inventory import Inventory, Planned
 from tasks.moment import moment
-from tasks.store.inventory import Inventory, Planned
 
 #: Milliseconds by which a fire time may be late.
 LATE = 10_000

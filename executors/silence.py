@@ -9,9 +9,9 @@ from executors.facts import OVERDUE, Facts, listed, names, up
 from executors.finding import Finding, Severity
 from executors.reason import in_seconds, state_of
 from executors.settings import place_of
+from tasks.inventory import Inventory
 from tasks.job import Mode
 from tasks.moment import moment
-from tasks.store.inventory import Inventory
 from tasks.worker import Worker
 
 #: Messages that may lie at the broker beside those of waiting jobs before it is worth a word.

@@ -6,6 +6,7 @@ import json
 from typing import Any, Protocol
 
 from tasks.errors import ConfigurationError, JobFailed, JobNotFound, WaitTimeout
+from tasks.inventory import Expiry, Inventory
 from tasks.job import Job, Mode, State, Submission
 
 
@@ -26,6 +27,11 @@ class Client(Protocol):
     async def wait_async(self, job_id: str, timeout: float | None) -> Job | None: ...
     def cancel(self, job_id: str) -> Job: ...
     async def cancel_async(self, job_id: str) -> Job: ...
+    async def inventory_async(self) -> Inventory:
+        """What the record holds now, in figures: who works, what waits, what failed lately."""
+
+    async def expire_async(self) -> Expiry:
+        """Empty the results whose time is over now, instead of soon."""
 
 
 class _Bound:

@@ -38,7 +38,7 @@ class Reader:
     def __init__(self, backend: Backend, result_age: int = NEVER) -> None:
         self.engine = backend.engine
         self._backend = backend
-        self._result_age = result_age
+        self.result_age = result_age
         self._now: ColumnElement[int] = literal_column(CLOCK[self.engine.dialect.name], BigInteger)
 
     @property
@@ -47,7 +47,7 @@ class Reader:
         return self._now
 
     async def get(self, job_id: str) -> Job | None:
-        rows = await self._look_up(statements.GET, id=job_id, result_age=self._result_age)
+        rows = await self._look_up(statements.GET, id=job_id, result_age=self.result_age)
         return to_job(rows[0]) if rows else None
 
     async def final(self, job_ids: Sequence[str]) -> builtins.list[str]:
@@ -171,7 +171,7 @@ class Reader:
 
     def _job(self) -> builtins.list[ColumnElement[Any]]:
         """The columns of a `Job`, as `statements.GET` shows them."""
-        over = and_(jobs.c.result.is_not(None), jobs.c.finished_at < self._now - self._result_age)
+        over = and_(jobs.c.result.is_not(None), jobs.c.finished_at < self._now - self.result_age)
         shown = {
             "result": case((over, None), else_=jobs.c.result),
             "result_expired": case((over, 1), else_=jobs.c.result_expired),

@@ -21,7 +21,11 @@ ON CONFLICT (name) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded
 _ENDED = f"(SELECT job FROM events WHERE seq > :behind AND seq <= :upto AND status IN {FINAL})"
 _OLD = f"number IN {_ENDED} AND status IN {FINAL} AND finished_at < {{now}} - :age"
 
-EXPIRE_RESULTS = f"UPDATE jobs SET result = NULL, result_expired = 1 WHERE {_OLD} AND result IS NOT NULL"
+EXPIRE_RESULTS = f"UPDATE jobs SET result = NULL, result_expired = 1 WHERE {_OLD} AND result IS NOT NULL RETURNING id"
+#: How many results of ended jobs are over, and how many are shown.
+RESULTS = """
+SELECT COALESCE(SUM(CASE WHEN result_expired = 1 OR finished_at < {now} - :age THEN 1 ELSE 0 END), 0), count(*)
+FROM jobs WHERE finished_at IS NOT NULL AND (result IS NOT NULL OR result_expired = 1)"""
 #: In this order: the events tell which jobs have ended, and go last.
 DELETE_LOGS = f"DELETE FROM logs WHERE job_id IN (SELECT id FROM jobs WHERE {_OLD})"
 DELETE_JOBS = f"DELETE FROM jobs WHERE {_OLD}"

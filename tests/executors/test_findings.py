@@ -15,8 +15,8 @@ from executors.facts import BrokerFacts, Facts, HostFacts, WireFacts
 from executors.finding import Finding, Severity, exit_status
 from executors.settings import Settings
 from tasks import task
+from tasks.inventory import Holding, Inventory, Outcome, Planned, Waiting
 from tasks.registry import Registry
-from tasks.store.inventory import Holding, Inventory, Outcome, Planned, Waiting
 from tasks.worker import Worker
 
 NOW = 1_900_000_000_000

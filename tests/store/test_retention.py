@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import BigInteger, literal_column
 
 from executors.retention import LATE, Retention
+from executors.retention import expire as expire_all
 from tasks import step
+from tasks.inventory import Expiry
 from tasks.job import FINAL, Filter, State
 from tasks.store import retention
 from tasks.store.backend import Query
@@ -37,7 +39,7 @@ async def test_a_result_whose_time_is_over_is_gone_to_readers_before_it_is_swept
     done = await bench.started(idempotency_key="k", fingerprint="f")
     await bench.store.settle(step.succeed(done, "7", 0.1))
     failed = await bench.in_state(State.FAILURE)
-    bench.store._result_age = 1_000
+    bench.store.result_age = 1_000
     bench.store._now = literal_column(CLOCK, BigInteger)
 
     async def read() -> list[Any]:
@@ -92,6 +94,20 @@ async def test_the_sweep_follows_the_ends_and_not_the_ids(bench: Bench) -> None:
     assert (await bench.row(long.id))["result_expired"] == 1
     assert await sweep.jobs() > 1
     assert len(await bench.sql("SELECT 1 FROM jobs")) == 3
+
+
+async def test_all_that_is_over_can_be_emptied_at_once(bench: Bench) -> None:
+    bench.store.result_age = 1_000
+    bench.store._now = literal_column(CLOCK, BigInteger)
+    old = [await bench.in_state(State.SUCCESS) for _ in range(3)]
+    await bench.in_state(State.FAILURE)
+    assert await expire_all(bench.store) == Expiry(emptied=0, gone=0, kept=3)
+    await bench.advance(LATE + 1)
+    young = await bench.in_state(State.SUCCESS)
+    assert await expire_all(bench.store) == Expiry(emptied=3, gone=3, kept=1)
+    assert [(await bench.row(job.id))["result"] for job in (*old, young)] == [None, None, None, "1"]
+    await bench.advance(1_001)
+    assert await expire_all(bench.store) == Expiry(emptied=0, gone=4, kept=0), "readers see it as gone, the row waits"
 
 
 async def test_a_second_process_goes_on_where_the_first_stood(bench: Bench) -> None:
