@@ -114,6 +114,12 @@ class Task(Generic[P, R]):
         """`apply_async` for async callers."""
         return await client().submit_async(self.submission(args, kwargs, **options))
 
+    async def submit_once(
+        self, key: str, args: Any = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Handle:
+        """Submit a job unless one was submitted under `key` before: for bodies, which may run twice."""
+        return await client().submit_once_async(self.submission(args, kwargs, **options), key)
+
     def submission(self, args: Any = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Submission:
         return Submission(task=self.name, args=list(args), kwargs=dict(kwargs or {}), **options)
 

@@ -1,0 +1,146 @@
+"""Puts a question to a platform over HTTP: in its turn, again where that can help, and says in words what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+import msgspec
+from msgspec import Struct
+
+from tasks.errors import printable
+from tasks.packs.citations import pace
+from tasks.packs.citations.platforms import Access, Answer, Platform, PlatformFailed, Source
+from tasks.packs.citations.settings import Settings
+
+#: Bytes of an answer, and of an error that is repeated in ours.
+MAX_ANSWER = 8 << 20
+_MAX_WORDS = 300
+#: Seconds that a platform may ask us to wait; more is taken for this.
+_MAX_WAIT = 86_400.0
+#: Where Gemini's redirects lie, beside the base address that is configured.
+_REDIRECTORS = {"vertexaisearch.cloud.google.com"}
+_REDIRECT_TIMEOUT = 10.0
+_AGAIN = {408, 425, 429, 500, 502, 503, 504, 529}
+
+
+def connect(settings: Settings) -> httpx2.AsyncClient:
+    """The client of one job."""
+    return httpx2.AsyncClient(timeout=settings.citations_timeout, trust_env=False, follow_redirects=False)
+
+
+class Asking(Struct, frozen=True):
+    """A question to one platform, as a deployment reaches it."""
+
+    platform: Platform
+    access: Access
+    settings: Settings
+    http: httpx2.AsyncClient
+
+    async def answer(self, question: str) -> Answer:
+        """What the platform says. Raises PlatformFailed after the last try."""
+        last = self.settings.citations_tries - 1
+        for number in range(last):
+            try:
+                return await self._in_turn(question)
+            except PlatformFailed as failure:
+                if failure.lasting or (failure.retry_after or 0) > self.settings.citations_patience:
+                    raise
+                if failure.retry_after is None:
+                    await asyncio.sleep(self.settings.citations_pause * 2**number)
+        return await self._in_turn(question)
+
+    async def _in_turn(self, question: str) -> Answer:
+        await pace.turn(self.platform.name, self.access.interval, self.settings.citations_patience)
+        try:
+            return await self._once(question)
+        except PlatformFailed as failure:
+            if failure.retry_after:
+                await pace.pause(self.platform.name, failure.retry_after)
+            raise
+
+    async def _once(self, question: str) -> Answer:
+        request = self.platform.request(question, self.access)
+        url = address(self.access.base_url, request.path)
+        try:
+            async with (
+                asyncio.timeout(self.settings.citations_timeout),
+                self.http.stream("POST", url, json=request.body, headers=request.headers) as reply,
+            ):
+                body = await _read(reply)
+        except (TimeoutError, httpx2.TimeoutException):
+            raise PlatformFailed(f"no answer within {self.settings.citations_timeout:g} s") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise PlatformFailed(f"{type(error).__name__}: {printable(error, _MAX_WORDS)}") from error
+        if reply.status_code != 200:
+            raise self._refused(reply, body)
+        return await self._understood(body)
+
+    async def _understood(self, body: bytes) -> Answer:
+        try:
+            answer = self.platform.read(msgspec.json.decode(body, type=self.platform.reply))
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError) as error:
+            raise PlatformFailed(f"its answer has another shape than expected: {error}") from error
+        if not answer.text.strip() and not answer.sources:
+            raise PlatformFailed("its answer was empty")
+        if not self.platform.redirect:
+            return answer
+        led = await asyncio.gather(*(self._led(source) for source in answer.sources))
+        return msgspec.structs.replace(answer, sources=led)
+
+    def _refused(self, reply: httpx2.Response, body: bytes) -> PlatformFailed:
+        words = printable(body.decode(errors="replace").strip(), _MAX_WORDS)
+        if self.access.key:
+            words = words.replace(self.access.key, "…")
+        wait = _retry_after(reply.headers.get("retry-after")) if reply.status_code in _AGAIN else None
+        if wait is None and reply.status_code in _AGAIN:
+            wait = self.platform.wait(body)
+        wait = None if wait is None else min(wait, _MAX_WAIT)
+        return PlatformFailed(
+            f"HTTP {reply.status_code}: {words}", lasting=reply.status_code not in _AGAIN, retry_after=wait
+        )
+
+    async def _led(self, source: Source) -> Source:
+        """The page that a redirect leads to; where it cannot be had, the domain that the title names stands for it."""
+        parts = urlsplit(source.url)
+        known = {*_REDIRECTORS, urlsplit(self.access.base_url).hostname}
+        if self.platform.redirect not in parts.path or parts.hostname not in known:
+            return source
+        try:
+            reply = await self.http.get(source.url, timeout=_REDIRECT_TIMEOUT)
+        except (httpx2.HTTPError, httpx2.InvalidURL):
+            return Source(f"https://{source.title}/", source.title)
+        place = reply.headers.get("location")
+        return Source(urljoin(source.url, place) if place else f"https://{source.title}/", source.title)
+
+
+def address(base_url: str, path: str) -> str:
+    """The base address may end with the version, as clients of some vendors want it, or not."""
+    base, version = base_url.rstrip("/"), f"/{path.split('/')[1]}"
+    return base.removesuffix(version) + path
+
+
+async def _read(reply: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for chunk in reply.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise PlatformFailed(f"its answer has more than {MAX_ANSWER} bytes", lasting=True)
+    return bytes(body)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds of a header that has seconds or a date."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
