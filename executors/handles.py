@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from executors.control import Control
 from executors.retention import expire
-from tasks.errors import ConfigurationError, JobNotFound
+from tasks.errors import ConfigurationError, JobNotFound, ScheduleNotFound
 from tasks.handle import Handle
 from tasks.inventory import Expiry, Inventory
 from tasks.job import Job, Mode, Submission
+from tasks.schedule import Schedule, Spec
+from tasks.store import log_lines
 from tasks.store.inventory import inventory_of
 
 T = TypeVar("T")
@@ -66,6 +69,22 @@ class LoopClient:
 
     async def expire_async(self) -> Expiry:
         return await self._await(expire(self._control.store))
+
+    async def schedules_async(self, task: str) -> Sequence[Schedule]:
+        return await self._await(self._control.schedules.of_task(task))
+
+    async def put_schedule_async(self, spec: Spec, enabled: bool = True) -> None:
+        await self._await(self._control.schedules.put(spec, enabled))
+
+    async def drop_schedule_async(self, name: str) -> None:
+        with suppress(ScheduleNotFound):
+            await self._await(self._control.schedules.delete(name))
+
+    async def forget_logs_async(self, age: int) -> tuple[int, int]:
+        return await self._await(self._forget_logs(age))
+
+    async def _forget_logs(self, age: int) -> tuple[int, int]:
+        return await log_lines.forget(self._control.store, age), await self._control.schedules.forget(age)
 
     async def _wait(self, job_id: str, timeout: float | None) -> Job | None:
         try:

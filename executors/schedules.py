@@ -43,6 +43,8 @@ log = logging.getLogger("jobgate.schedules")
 MAX_BACKFILL = 1000
 #: The fields that say when.
 _RULE = ("cron", "every", "at", "timezone", "start", "end")
+#: Rows that one look at all of them takes.
+PAGE = 200
 #: Tries of a change that others keep getting in the way of.
 TRIES = 5
 
@@ -100,6 +102,27 @@ class Schedules:
         if made is None:
             raise ScheduleExists(f"there is a schedule {spec.name!r} already: change that one, or take another name")
         return made
+
+    async def put(self, spec: Spec, enabled: bool) -> None:
+        """Make it, or change the one of its name into it. Raises InvalidSubmission and its kin."""
+        try:
+            await self.create(spec, enabled)
+        except ScheduleExists:
+            await self.change(spec.name, lambda _: spec)
+            await (self.resume if enabled else self.pause)(spec.name)
+
+    async def of_task(self, task: str) -> builtins.list[Schedule]:
+        """All that make jobs of this task."""
+        found: builtins.list[Schedule] = []
+        after = ""
+        while page := await self.list(PAGE, after):
+            found += [each for each in self.readable(page) if read_spec(each.spec).task == task]
+            after = page[-1].name
+        return found
+
+    async def forget(self, age: int) -> int:
+        """Delete fire times that were decided more than `age` milliseconds ago; how many those were."""
+        return await self._schedules.forget(age)
 
     async def declare(self, specs: Iterable[Spec]) -> None:
         """Lay what code declares beside what the store has. What an operator changed, paused or deleted stays so.

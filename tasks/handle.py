@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tasks.errors import ConfigurationError, JobFailed, JobNotFound, WaitTimeout
 from tasks.inventory import Expiry, Inventory
 from tasks.job import Job, Mode, State, Submission
+from tasks.schedule import Schedule, Spec
 
 
 class Client(Protocol):
@@ -35,6 +37,18 @@ class Client(Protocol):
 
     async def expire_async(self) -> Expiry:
         """Empty the results whose time is over now, instead of soon."""
+
+    async def schedules_async(self, task: str) -> Sequence[Schedule]:
+        """Those that make jobs of this task."""
+
+    async def put_schedule_async(self, spec: Spec, enabled: bool = True) -> None:
+        """Make it, or change the one of its name into it. Raises InvalidSubmission and its kin."""
+
+    async def drop_schedule_async(self, name: str) -> None:
+        """Take it away, if it is there."""
+
+    async def forget_logs_async(self, age: int) -> tuple[int, int]:
+        """Delete log lines of ended jobs and decided fire times that are older, in milliseconds; how many of each."""
 
 
 class _Bound:

@@ -239,9 +239,9 @@ class ScheduleStore:
         """Which fire times between these two, both included, are decided already."""
         return {row[0] for row in await self._store.look_up(sql.DECIDED, id=schedule_id, n0=first, n1=last)}
 
-    async def forget(self, age: int) -> None:
-        """Let fire times go that were decided more than `age` milliseconds ago."""
-        await self._store.run(sql.FORGET_FIRES, age=age)
+    async def forget(self, age: int) -> int:
+        """Let fire times go that were decided more than `age` milliseconds ago; how many those were."""
+        return len(await self._store.run(sql.FORGET_FIRES, age=age))
 
     async def _decide(self, first: Sequence[Query], token: dict[str, str], fires: Sequence[Fire]) -> builtins.list[str]:
         mine = [[fire.job.id, _bucket(fire.late)] for fire in fires if fire.job is not None]

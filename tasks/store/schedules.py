@@ -171,4 +171,5 @@ COUNTERS = """
 SELECT name, fired, missed, skipped, CASE enabled WHEN 1 THEN next_at - {now} END
 FROM schedules WHERE deleted_at IS NULL ORDER BY name LIMIT :n"""
 READ_LATENESS = "SELECT label, count, total FROM lateness"
-FORGET_FIRES = "DELETE FROM fires WHERE decided_at < {now} - :age AND open = 0 AND outcome <> 'queued'"
+FORGET_FIRES = """
+DELETE FROM fires WHERE decided_at < {now} - :age AND open = 0 AND outcome <> 'queued' RETURNING fire_at"""

@@ -10,7 +10,7 @@ from executors import assembly, packs
 from executors.settings import Settings
 from gateway.app import create_app
 from tests.gateway.conftest import client_of
-from tests.packs.citations_support import PLACES, QUESTION, VENDORS, Projects, variables
+from tests.packs.citations_support import PLACES, VENDORS, Projects, variables
 from tests.support.answers import AnswerEngines
 
 
