@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run podcast test stack check lock bench crash simulate chaos recovery clean openapi
+.PHONY: help run podcast test stack check lock bench crash simulate chaos recovery ledger clean openapi
 
 BIN := .venv/bin
 # What is measured and typed; the last two are tools around the house.
@@ -83,6 +83,10 @@ simulate: ## the product's own code on a virtual clock: 200 worlds, or RUNS from
 crash: ## kill -9 at every statement of a job's way, both stores, threads and Celery; some minutes
 	$(call install,requirements-dev.txt)
 	@exec $(BIN)/python -m tests.chaos.crash $(ARGS)
+
+ledger: ## 10,000 credit operations on workers that are killed, then the books; OPERATIONS KILLS SEED MODE
+	$(call install,requirements-dev.txt)
+	@exec $(BIN)/python -m tests.chaos.ledger
 
 openapi: ## write docs/openapi.json from the code
 	$(call install,requirements.txt)

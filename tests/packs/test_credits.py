@@ -284,7 +284,13 @@ async def test_it_is_read_over_http(client: httpx2.AsyncClient) -> None:
 
 
 async def test_what_is_wrong_is_told(client: httpx2.AsyncClient) -> None:
-    for path in ("accounts/nobody", "accounts/@issued", "accounts/nobody/statement", "jobs/x/transfers", "jobs/%00/transfers"):
+    for path in (
+        "accounts/nobody",
+        "accounts/@issued",
+        "accounts/nobody/statement",
+        "jobs/x/transfers",
+        "jobs/%00/transfers",
+    ):
         assert (await client.get(f"/api/credits/{path}")).status_code == 404
     for args in (["a b", 5], ["@issued", 5], ["ann", 0], ["ann", -5], ["ann", 1.5], ["ann", 10**13]):
         for task in ("grant", "deduct"):
