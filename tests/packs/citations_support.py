@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx2
 
+from executors import environment
+from tasks.packs.citations.settings import Settings
 from tests.support.answers import AnswerEngines, search
 
 QUESTION = "What is the best CRM for small businesses?"
@@ -22,12 +24,16 @@ def variables(answers: AnswerEngines, *platforms: str) -> dict[str, str]:
         vendor = "openai" if name == "compatible" else name
         found |= {
             f"{name.upper()}_API_KEY": answers.key,
-            f"{name.upper()}_BASE_URL": answers.url(vendor),
+            f"{name.upper()}_BASE_URL": answers.url(vendor) + ("/v1" if vendor == "openai" else ""),
             f"{name.upper()}_RATE_LIMIT": "1000/s",
         }
     if "COMPATIBLE_BASE_URL" in found:
         found["COMPATIBLE_MODEL"] = "any-search-model"
     return found
+
+
+def settings_of(environ: dict[str, str]) -> Settings:
+    return environment.read(Settings, {name: name.upper() for name in Settings.__struct_fields__}, environ)
 
 
 class Projects:
@@ -59,6 +65,7 @@ class Projects:
 
     async def ended(self, job: str) -> dict[str, Any]:
         found: dict[str, Any] = (await self.client.get(f"/api/v1/jobs/{job}?wait=30")).json()
+        assert found["finished_at"], found
         return found
 
     async def scan(self, project: str, *platforms: str, text: str = QUESTION) -> dict[str, Any]:

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from email.utils import parsedate_to_datetime
+import re
+import ssl
+from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
 import msgspec
 from msgspec import Struct
 
-from tasks.errors import printable
+from tasks.clients import refusal
+from tasks.errors import FatalError
 from tasks.packs.citations import pace
 from tasks.packs.citations.platforms import Access, Answer, Platform, PlatformFailed, Source
 from tasks.packs.citations.settings import Settings
 
-#: Bytes of an answer, and of an error that is repeated in ours.
+#: Bytes of an answer.
 MAX_ANSWER = 8 << 20
-_MAX_WORDS = 300
-#: Seconds that a platform may ask us to wait; more is taken for this.
-_MAX_WAIT = 86_400.0
 #: Where Gemini's redirects lie, beside the base address that is configured.
 _REDIRECTORS = {"vertexaisearch.cloud.google.com"}
 _REDIRECT_TIMEOUT = 10.0
-_AGAIN = {408, 425, 429, 500, 502, 503, 504, 529}
+_VERSION = re.compile(r"/v\d\w*(?=/)")
 
 
 def connect(settings: Settings) -> httpx2.AsyncClient:
     """The client of one job."""
-    return httpx2.AsyncClient(timeout=settings.citations_timeout, trust_env=False, follow_redirects=False)
+    return httpx2.AsyncClient(verify=_trust(), timeout=settings.citations_timeout, trust_env=False)
+
+
+@lru_cache(maxsize=1)
+def _trust() -> ssl.SSLContext:
+    # Read once: it takes longer than many an answer.
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 class Asking(Struct, frozen=True):
@@ -73,8 +78,10 @@ class Asking(Struct, frozen=True):
                 body = await _read(reply)
         except (TimeoutError, httpx2.TimeoutException):
             raise PlatformFailed(f"no answer within {self.settings.citations_timeout:g} s") from None
+        except (httpx2.TransportError, httpx2.StreamError) as error:
+            raise PlatformFailed(refusal.broken(self.platform.name, error).detail) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise PlatformFailed(f"{type(error).__name__}: {printable(error, _MAX_WORDS)}") from error
+            raise PlatformFailed(f"{type(error).__name__}: {error}", lasting=True) from error
         if reply.status_code != 200:
             raise self._refused(reply, body)
         return await self._understood(body)
@@ -92,16 +99,13 @@ class Asking(Struct, frozen=True):
         return msgspec.structs.replace(answer, sources=led)
 
     def _refused(self, reply: httpx2.Response, body: bytes) -> PlatformFailed:
-        words = printable(body.decode(errors="replace").strip(), _MAX_WORDS)
-        if self.access.key:
-            words = words.replace(self.access.key, "…")
-        wait = _retry_after(reply.headers.get("retry-after")) if reply.status_code in _AGAIN else None
-        if wait is None and reply.status_code in _AGAIN:
-            wait = self.platform.wait(body)
-        wait = None if wait is None else min(wait, _MAX_WAIT)
-        return PlatformFailed(
-            f"HTTP {reply.status_code}: {words}", lasting=reply.status_code not in _AGAIN, retry_after=wait
-        )
+        wait = {"retry-after": reply.headers["retry-after"]} if "retry-after" in reply.headers else {}
+        plain = httpx2.Response(reply.status_code, headers=wait, content=body)
+        error = refusal.refused(self.platform.name, plain, self.access.key)
+        if isinstance(error, FatalError):
+            return PlatformFailed(error.detail, lasting=True)
+        seconds = error.countdown if error.countdown is not None else self.platform.wait(body)
+        return PlatformFailed(error.detail, retry_after=None if seconds is None else min(seconds, refusal.MAX_WAIT))
 
     async def _led(self, source: Source) -> Source:
         """The page that a redirect leads to; where it cannot be had, the domain that the title names stands for it."""
@@ -119,8 +123,8 @@ class Asking(Struct, frozen=True):
 
 def address(base_url: str, path: str) -> str:
     """The base address may end with the version, as clients of some vendors want it, or not."""
-    base, version = base_url.rstrip("/"), f"/{path.split('/')[1]}"
-    return base.removesuffix(version) + path
+    base, version = base_url.rstrip("/"), _VERSION.match(path)
+    return (base.removesuffix(version[0]) if version else base) + path
 
 
 async def _read(reply: httpx2.Response) -> bytes:
@@ -130,17 +134,3 @@ async def _read(reply: httpx2.Response) -> bytes:
         if len(body) > MAX_ANSWER:
             raise PlatformFailed(f"its answer has more than {MAX_ANSWER} bytes", lasting=True)
     return bytes(body)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a header that has seconds or a date."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None

@@ -16,6 +16,7 @@ from tasks.packs.citations.view import (
     Citation,
     CitationPage,
     CitationQuery,
+    Id,
     NewScan,
     Scan,
     ScanPage,
@@ -30,7 +31,7 @@ _OF_SCAN = ("platform", "prompt_text", "scanned_at")
 
 
 @address("POST", "/api/citations/projects/{project_id}/scans", status=202)
-async def start_scan(project_id: str, body: NewScan) -> ScanStarted:
+async def start_scan(project_id: Id, body: NewScan) -> ScanStarted:
     """Scan a prompt now; the job is `scan_prompt_citations`."""
     async with DATABASE.reading() as tables:
         await require(tables, project_id)
@@ -39,7 +40,7 @@ async def start_scan(project_id: str, body: NewScan) -> ScanStarted:
 
 
 @address("GET", "/api/citations/projects/{project_id}/scans")
-async def list_scans(project_id: str, query: ScanQuery) -> ScanPage:
+async def list_scans(project_id: Id, query: ScanQuery) -> ScanPage:
     """List a project's scans, newest first."""
     mine = CITATIONS.c.scan_id == SCANS.c.id
     found = select(func.count()).select_from(CITATIONS).where(mine).correlate(SCANS).scalar_subquery()
@@ -54,7 +55,7 @@ async def list_scans(project_id: str, query: ScanQuery) -> ScanPage:
 
 
 @address("GET", "/api/citations/projects/{project_id}/citations")
-async def list_citations(project_id: str, query: CitationQuery) -> CitationPage:
+async def list_citations(project_id: Id, query: CitationQuery) -> CitationPage:
     """List the citations that a project's scans found, newest scans first."""
     latest = _filtered(select(SCANS.c.id), project_id, query).order_by(SCANS.c.id.desc()).limit(query.limit)
     wanted = (

@@ -16,7 +16,7 @@ from tasks.moment import moment, moment_or_none
 from tasks.packs.citations.clock import now
 from tasks.packs.citations.host import domain_of
 from tasks.packs.citations.tables import DATABASE, DOMAINS, PROJECTS
-from tasks.packs.citations.view import NewProject, Project, ProjectChange, ProjectPage, ProjectQuery
+from tasks.packs.citations.view import Id, NewProject, Project, ProjectChange, ProjectPage, ProjectQuery
 
 
 @address("POST", "/api/citations/projects", status=201)
@@ -36,7 +36,7 @@ async def create_project(body: NewProject) -> Project:
 @address("GET", "/api/citations/projects")
 async def list_projects(query: ProjectQuery) -> ProjectPage:
     """List projects in the order of their ids."""
-    wanted = select(PROJECTS).where(PROJECTS.c.id > query.after).order_by(PROJECTS.c.id).limit(query.limit)
+    wanted = select(PROJECTS).where(PROJECTS.c.id > (query.after or "")).order_by(PROJECTS.c.id).limit(query.limit)
     if query.active is not None:
         wanted = wanted.where(PROJECTS.c.active.is_(query.active))
     if query.id is not None:
@@ -46,14 +46,14 @@ async def list_projects(query: ProjectQuery) -> ProjectPage:
 
 
 @address("GET", "/api/citations/projects/{project_id}")
-async def read_project(project_id: str) -> Project:
+async def read_project(project_id: Id) -> Project:
     """Read a project."""
     async with DATABASE.reading() as tables:
         return await _one(tables, project_id)
 
 
 @address("PATCH", "/api/citations/projects/{project_id}", scope="submit")
-async def change_project(project_id: str, body: ProjectChange) -> Project:
+async def change_project(project_id: Id, body: ProjectChange) -> Project:
     """Change a project. New domains count for what was found before, too."""
     given = {"name": body.name, "brand": body.brand, "active": body.active}
     values = {name: value for name, value in given.items() if value is not None}
@@ -69,7 +69,7 @@ async def change_project(project_id: str, body: ProjectChange) -> Project:
 
 
 @address("DELETE", "/api/citations/projects/{project_id}")
-async def delete_project(project_id: str) -> None:
+async def delete_project(project_id: Id) -> None:
     """Delete a project with its prompts, scans and citations."""
     async with DATABASE.writing() as tables:
         gone = await tables.execute(delete(PROJECTS).where(PROJECTS.c.id == project_id).returning(PROJECTS.c.id))

@@ -13,13 +13,13 @@ from tasks.moment import moment
 from tasks.packs.citations.clock import now
 from tasks.packs.citations.projects import require
 from tasks.packs.citations.tables import DATABASE, PROMPTS
-from tasks.packs.citations.view import NewPrompt, Number, Prompt, PromptChange, PromptPage, PromptQuery
+from tasks.packs.citations.view import Id, NewPrompt, Number, Prompt, PromptChange, PromptPage, PromptQuery
 
 _PATH = "/api/citations/projects/{project_id}/prompts"
 
 
 @address("POST", _PATH, status=201)
-async def create_prompt(project_id: str, body: NewPrompt) -> Prompt:
+async def create_prompt(project_id: Id, body: NewPrompt) -> Prompt:
     """Add a prompt to a project."""
     values = {"project_id": project_id, "text": body.text, "priority": body.priority, "created_at": now()}
     async with DATABASE.writing() as tables:
@@ -32,7 +32,7 @@ async def create_prompt(project_id: str, body: NewPrompt) -> Prompt:
 
 
 @address("GET", _PATH)
-async def list_prompts(project_id: str, query: PromptQuery) -> PromptPage:
+async def list_prompts(project_id: Id, query: PromptQuery) -> PromptPage:
     """List a project's prompts in the order of their ids."""
     mine = (PROMPTS.c.project_id == project_id) & (PROMPTS.c.id > query.after)
     wanted = select(PROMPTS).where(mine).order_by(PROMPTS.c.id).limit(query.limit)
@@ -44,7 +44,7 @@ async def list_prompts(project_id: str, query: PromptQuery) -> PromptPage:
 
 
 @address("PATCH", f"{_PATH}/{{prompt_id}}", scope="submit")
-async def change_prompt(project_id: str, prompt_id: Number, body: PromptChange) -> Prompt:
+async def change_prompt(project_id: Id, prompt_id: Number, body: PromptChange) -> Prompt:
     """Change a prompt."""
     given = {"text": body.text, "priority": body.priority}
     values = {name: value for name, value in given.items() if value is not None}
@@ -61,7 +61,7 @@ async def change_prompt(project_id: str, prompt_id: Number, body: PromptChange) 
 
 
 @address("DELETE", f"{_PATH}/{{prompt_id}}")
-async def delete_prompt(project_id: str, prompt_id: Number) -> None:
+async def delete_prompt(project_id: Id, prompt_id: Number) -> None:
     """Delete a prompt; what was found with it stays."""
     async with DATABASE.writing() as tables:
         gone = await tables.execute(delete(PROMPTS).where(_this(project_id, prompt_id)).returning(PROMPTS.c.id))

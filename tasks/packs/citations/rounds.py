@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 from sqlalchemy import func, select
 
-from tasks import Context, schedule, task
+from tasks import Context, FatalError, schedule, task
 from tasks.packs.citations.scan import QUEUE, configured, lacks, scan_prompt_citations
 from tasks.packs.citations.tables import DATABASE, PROJECTS, PROMPTS, SCANS
 
@@ -34,20 +34,23 @@ class Due(Struct, frozen=True):
 
 
 @schedule(cron="0 2 * * *", timezone="UTC", type="system")
-@task(name="scheduled_citation_scan", queue=QUEUE, bind=True, soft_time_limit=600, time_limit=900, needs=lacks)
+@task(name="scheduled_citation_scan", queue=QUEUE, bind=True, soft_time_limit=600, time_limit=900)
 async def scheduled_citation_scan(context: Context) -> Round:
     """Scan the P0 and P1 prompts of every active project, at most ten of each."""
     return await _scan(context, ("P0", "P1"), DAILY_PROMPTS)
 
 
 @schedule(cron="0 3 * * mon", timezone="UTC", type="system")
-@task(name="weekly_comprehensive_scan", queue=QUEUE, bind=True, soft_time_limit=600, time_limit=900, needs=lacks)
+@task(name="weekly_comprehensive_scan", queue=QUEUE, bind=True, soft_time_limit=600, time_limit=900)
 async def weekly_comprehensive_scan(context: Context) -> Round:
     """Scan all prompts of every active project, at most fifty of each."""
     return await _scan(context, ("P0", "P1", "P2"), WEEKLY_PROMPTS)
 
 
 async def _scan(context: Context, priorities: Collection[str], most: int) -> Round:
+    # A schedule that could not fire would keep the gateway from starting: it fires, and says what is missing.
+    if lack := lacks():
+        raise FatalError(lack)
     prompts = await due(priorities, most)
     # Spread as far as the slowest platform needs it, so that no job waits for its turn in a slot.
     interval = max(access.interval for access in configured().values()) / 1000

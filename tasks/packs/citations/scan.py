@@ -69,29 +69,27 @@ async def scan_prompt_citations(
 async def _ask_all(context: Context, question: Question, names: list[str]) -> dict[str, PlatformFailed]:
     """Those that failed. What goes wrong here, and not there, is raised once all have been heard."""
     async with connect(CITATIONS.settings) as http:
-        outcomes = await asyncio.gather(
-            *(_ask(context, question, name, http) for name in names), return_exceptions=True
-        )
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
+        asked = (_ask(context, question, name, http) for name in names)
+        outcomes = dict(zip(names, await asyncio.gather(*asked, return_exceptions=True), strict=True))
+    for outcome in outcomes.values():
+        if outcome is not None and not isinstance(outcome, PlatformFailed):
             raise outcome
-    return {name: outcome for name, outcome in zip(names, outcomes, strict=True) if isinstance(outcome, PlatformFailed)}
+    return {name: failure for name, failure in outcomes.items() if isinstance(failure, PlatformFailed)}
 
 
-async def _ask(context: Context, question: Question, name: str, http: httpx2.AsyncClient) -> PlatformFailed | None:
-    """Written as soon as it is known: what another platform does later cannot lose it."""
+async def _ask(context: Context, question: Question, name: str, http: httpx2.AsyncClient) -> None:
+    """Written as soon as it is known: what another platform does later cannot lose it. Raises PlatformFailed."""
     access = configured().get(name)
     try:
         if access is None:
             raise PlatformFailed(settings.missing(name), lasting=True)
         answer = await Asking(PLATFORMS[name], access, CITATIONS.settings, http).answer(question.text)
     except PlatformFailed as failure:
-        context.log(f"{name}: {failure.words}", "warning")
+        context.log(f"{name} failed: {failure.words}", "warning")
         await record.keep(question, name, failure.words, access)
-        return failure
+        raise
     await record.keep(question, name, answer, access)
     context.log(f"{name}: {len(answer.sources)} sources")
-    return None
 
 
 def _give_up(failed: dict[str, PlatformFailed]) -> NoReturn:

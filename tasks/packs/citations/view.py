@@ -9,11 +9,11 @@ from msgspec import Meta, Struct
 from tasks.packs.citations.platforms import PlatformName
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*\Z")]
-Brand = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*\Z")]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Brand = Annotated[str, Meta(max_length=200)]
 Domains = Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(min_length=1, max_length=50)]
 #: PostgreSQL's unique index takes so many characters of any kind.
-Text = Annotated[str, Meta(min_length=1, max_length=600, pattern=r"^[^\x00]*\Z")]
+Text = Annotated[str, Meta(min_length=1, max_length=600)]
 Priority = Literal["P0", "P1", "P2"]
 Limit = Annotated[int, Meta(ge=1, le=200)]
 Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -52,9 +52,11 @@ class Project(Struct, frozen=True, kw_only=True):
 
 
 class ProjectQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: str | None = None
+    """`after` is the last id already seen."""
+
+    id: Id | None = None
     active: bool | None = None
-    after: Annotated[str, Meta(description="The last id already seen")] = ""
+    after: Id | None = None
     limit: Limit = 50
 
 
@@ -129,7 +131,7 @@ class ScanQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     platform: PlatformName | None = None
     state: Literal["answered", "failed"] | None = None
-    job_id: str | None = None
+    job_id: Id | None = None
     before: Number | None = None
     limit: Limit = 50
 
@@ -157,7 +159,7 @@ class CitationQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     platform: PlatformName | None = None
     own: bool | None = None
-    job_id: str | None = None
+    job_id: Id | None = None
     before: Number | None = None
     limit: Limit = 50
 

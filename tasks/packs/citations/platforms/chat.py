@@ -55,7 +55,7 @@ class Reply(Struct):
 
 def _ask(question: str, access: Access) -> Request:
     body = {"model": access.model, "messages": [{"role": "user", "content": question}]}
-    return Request("/v1/chat/completions", body, bearer(access))
+    return Request("/chat/completions", body, bearer(access))
 
 
 def read(reply: Reply) -> Answer:
