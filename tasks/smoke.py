@@ -35,8 +35,10 @@ class Smoke:
     def wait(self, job_id: str, looks: int = 15) -> Any:
         """The result of a job that runs already."""
         job = self.get(f"/api/v1/jobs/{job_id}")
-        while looks > 0 and State(job["status"]) not in FINAL:
-            job, looks = self.get(f"/api/v1/jobs/{job_id}?wait={_LOOK}"), looks - 1
+        for _ in range(looks):
+            if State(job["status"]) in FINAL:
+                break
+            job = self.get(f"/api/v1/jobs/{job_id}?wait={_LOOK}")
         if job["status"] != State.SUCCESS:
             why = (job["error"] or {}).get("message") or f"still {job['status']} after {looks * _LOOK} s"
             raise SmokeFailed(f"{job['task']} ({job_id}): {why}")

@@ -71,7 +71,7 @@ class Door:
                 method,
                 path,
                 content=content,
-                params=given,
+                params=given or None,  # an empty one would take away what stands in the path
                 headers={**kind, **(headers or {})},
                 timeout=PATIENCE + wait,
             )
