@@ -104,10 +104,14 @@ class Schedules:
         return made
 
     async def put(self, spec: Spec, enabled: bool) -> None:
-        """Make it, or change the one of its name into it. Raises InvalidSubmission and its kin."""
+        """Make it, or change the one of its name into it. Raises InvalidSubmission and its kin, and ScheduleExists
+        where that one is of another task."""
+        spec = read_spec(write_spec(spec))  # what code puts together is checked by nobody before
         try:
             await self.create(spec, enabled)
         except ScheduleExists:
+            if read_spec((await self.read(spec.name)).spec).task != spec.task:
+                raise
             await self.change(spec.name, lambda _: spec)
             await (self.resume if enabled else self.pause)(spec.name)
 

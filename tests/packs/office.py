@@ -13,6 +13,7 @@ from executors import assembly, packs
 from executors.control import Control
 from executors.settings import Settings
 from gateway.app import create_app
+from tasks.packs.backoffice.health import EXECUTE
 from tasks.packs.backoffice.tables import DATABASE, TABLES
 from tests.gateway.conftest import client_of
 
@@ -24,7 +25,15 @@ async def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'jobs.db'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_server").fresh()
-    settings = Settings(database_url=url, task_modules=("tasks.packs.backoffice",), threads=2)
+    engines = request.getfixturevalue("engines")
+    environment = {
+        "BACKOFFICE_CHAT_URL": f"{engines.url('openai')}/v1",
+        "BACKOFFICE_CHAT_KEY": engines.key,
+        "BACKOFFICE_CHAT_MODEL": "small",
+        "BACKOFFICE_AGENT_GRACE": "0.2",
+    }
+    modules = ("tasks.packs.backoffice",)
+    settings = Settings(database_url=url, task_modules=modules, threads=2, environment=environment)
     found = assembly.load_tasks(settings)
     await packs.create_tables(found)
     async with assembly.gateway(settings) as control, client_of(create_app(control)) as client:
@@ -36,6 +45,8 @@ async def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 async def client(office: Office) -> httpx2.AsyncClient:
+    for schedule in await office[0].schedules.of_task(EXECUTE):
+        await office[0].schedules.delete(schedule.id)
     async with DATABASE.writing() as tables:
         for table in reversed(TABLES.sorted_tables):
             await tables.execute(delete(table))

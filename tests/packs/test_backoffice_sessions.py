@@ -162,7 +162,7 @@ async def test_old_logs_are_those_of_jobs_and_of_schedules(client: httpx2.AsyncC
         assert (await client.get(f"/api/v1/jobs/{job_id}?wait=20")).json()["status"] == "SUCCESS"
     await ran(client, "auth.session_statistics")
     kept = await ran(client, "scheduled_task.cleanup_old_logs", days=1)
-    assert kept == {"log_lines": 0, "fire_times": 0, "session_statistics": 0}
+    assert kept == {"log_lines": 0, "fire_times": 0, "agent_runs": 0, "session_statistics": 0}
 
     counted = Counter[str]()
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from tasks import Context, schedule, task
 from tasks.handle import client
 from tasks.moment import moment
-from tasks.packs.backoffice import sessions
+from tasks.packs.backoffice import runs, sessions
 from tasks.packs.backoffice.auth import Days
 
 
@@ -31,6 +31,7 @@ async def cleanup_old_logs(context: Context, days: Days = 30) -> dict[str, int]:
     return {
         "log_lines": lines,
         "fire_times": fire_times,
+        "agent_runs": await runs.forget(days),
         "session_statistics": await sessions.forget_noted(days),
     }
 

@@ -9,11 +9,13 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Float,
+    ForeignKey,
     Index,
     Integer,
     MetaData,
     String,
     Table,
+    Text,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -80,3 +82,48 @@ STATISTICS = Table(
     Column("mean_seconds", Float),
 )
 Index("backoffice_session_statistics_at", STATISTICS.c.at)
+
+#: `tools` is a JSON list of names. `health` is what the last health check found, at `checked_at`.
+AGENTS = Table(
+    "backoffice_agents",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(70), nullable=False, unique=True),
+    Column("prompt", Text, nullable=False),
+    Column("instructions", Text, nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("tools", Text, nullable=False),
+    Column("health", String(7), nullable=False, server_default="new"),
+    Column("health_reason", Text, nullable=False, server_default=""),
+    Column("checked_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    CheckConstraint("health IN ('new', 'ok', 'failing', 'overdue')", name="backoffice_agents_health"),
+    sqlite_autoincrement=True,  # a schedule of an agent that is gone must not run the next one
+)
+
+#: One row for each job of an agent; a later attempt of the job begins it anew. Tokens are NULL where nobody told them.
+RUNS = Table(
+    "backoffice_agent_runs",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("agent_id", ForeignKey(AGENTS.c.id, ondelete="CASCADE"), nullable=False),
+    Column("job_id", String(36), nullable=False, unique=True),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(7), nullable=False, server_default="running"),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("answer", Text),
+    Column("error", Text),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    Column("tool_calls", Text, nullable=False, server_default="[]"),
+    CheckConstraint(
+        "CASE state WHEN 'running' THEN ended_at IS NULL AND answer IS NULL AND error IS NULL"
+        " WHEN 'success' THEN ended_at IS NOT NULL AND answer IS NOT NULL AND error IS NULL"
+        " WHEN 'failure' THEN ended_at IS NOT NULL AND answer IS NULL AND error IS NOT NULL ELSE false END",
+        name="backoffice_agent_runs_states",
+    ),
+    sqlite_autoincrement=True,
+)
+Index("backoffice_agent_runs_agent", RUNS.c.agent_id, RUNS.c.id)
