@@ -13,6 +13,8 @@ import pytest
 
 from tasks.packs import SYSTEMS
 from tests.executors.conftest import make_broker, make_database
+from tests.packs import citations_support
+from tests.support.answers import AnswerEngines
 from tests.support.combinations import SITES, Site
 from tests.support.deployment import Deployment, Shape
 from tests.support.processes import python
@@ -25,9 +27,9 @@ def _there() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def outside_world() -> dict[str, str]:
+def outside_world(engines: AnswerEngines) -> dict[str, str]:
     """The variables that lead the packs to this test's servers instead of the world's."""
-    return {}
+    return {**citations_support.variables(engines)}
 
 
 @pytest.fixture(scope="session", params=[pytest.param(site, id=str(site)) for site in SITES])
