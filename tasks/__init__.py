@@ -3,7 +3,7 @@
 from tasks.context import Context, current
 from tasks.declaration import schedule
 from tasks.errors import Cancelled, FatalError, LeaseLost, Retry, SoftTimeLimitExceeded
-from tasks.task import BaseTaskWithRetry, Task, task
+from tasks.task import BaseTaskWithRetry, Task, async_task, task
 
 __all__ = [
     "BaseTaskWithRetry",
@@ -14,6 +14,7 @@ __all__ = [
     "Retry",
     "SoftTimeLimitExceeded",
     "Task",
+    "async_task",
     "current",
     "schedule",
     "task",

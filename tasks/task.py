@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -155,3 +155,26 @@ def task(function: Callable[P, R] | None = None, /, *, base: type | None = None,
         return Task(function, **{**defaults, **options})
 
     return decorate if function is None else decorate(function)
+
+
+def async_task(
+    name: str | None = None,
+    queue: str = DEFAULT_QUEUE,
+    max_retries: int = 3,
+    bind: bool = False,
+    **options: Any,
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
+    """`@task` for `async def` alone: with `bind=True` the function gets the `Context` in front of its arguments, with
+    `bind=False` it gets its arguments. Raises ConfigurationError for a function that does not fit."""
+
+    def decorate(function: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
+        if not inspect.iscoroutinefunction(function):
+            raise ConfigurationError(f"@async_task over {function.__qualname__}: write `async def`, or take @task")
+        first = next(iter(inspect.signature(function).parameters), None)
+        if bind and first is None:
+            raise ConfigurationError(f"@async_task over {function.__qualname__}: bind=True needs a first parameter")
+        if not bind and first == "self":
+            raise ConfigurationError(f"@async_task over {function.__qualname__}: `self` comes with bind=True only")
+        return Task(function, name=name, queue=queue, max_retries=max_retries, bind=bind, **options)
+
+    return decorate

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from aiosmtplib import (
     SMTP,
     SMTPAuthenticationError,
+    SMTPDataError,
     SMTPException,
     SMTPNotSupported,
     SMTPRecipientsRefused,
@@ -39,6 +40,8 @@ class SmtpSession:
             except SMTPRecipientsRefused as error:
                 refused = {one.recipient: SMTPResponse(one.code, one.message) for one in error.recipients}
                 accepted = _NONE_LEFT
+            except SMTPDataError as error:
+                refused, accepted = {}, SMTPResponse(error.code, error.message)
         return [_delivery(one, refused.get(one, accepted)) for one in to]
 
 
@@ -47,18 +50,26 @@ async def session(server: Server) -> AsyncIterator[SmtpSession]:
     smtp = SMTP(
         hostname=server.host,
         port=server.port,
-        start_tls=server.starttls,
-        tls_context=_trust(server.authorities) if server.starttls else None,
+        start_tls=False,
         timeout=server.timeout,
     )
     try:
         with _told():
             await smtp.connect()
+            if server.starttls:
+                await _encrypt(smtp, server)
             if server.user:
                 await smtp.login(server.user, server.password)
         yield SmtpSession(smtp)
     finally:
         await _leave(smtp)
+
+
+async def _encrypt(smtp: SMTP, server: Server) -> None:
+    await smtp.ehlo()
+    if not smtp.supports_extension("starttls"):
+        raise MailRefused(f"{server.host}:{server.port} does not offer STARTTLS; SMTP_STARTTLS=0 sends in clear text")
+    await smtp.starttls(tls_context=_trust(server.authorities))
 
 
 async def _leave(smtp: SMTP) -> None:
