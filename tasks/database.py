@@ -14,11 +14,11 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, MetaData, event, inspect
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tasks.errors import ConfigurationError, StoreUnavailable
+from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 
 _SQLITE = "sqlite+aiosqlite"
 #: By kind of database: the driver, and what it is told. On SQLite: seconds to wait for another process's transaction.
@@ -88,6 +88,11 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StoreUnavailable(f"the packs' database went away: {error}") from error
+            raise
+        except StatementError as error:
+            # Raised in the middle of a statement: what its body is stopped with, in SQLAlchemy's wrapping.
+            if isinstance(error.orig, JobgateError):
+                raise error.orig from None
             raise
 
     def _engine(self) -> AsyncEngine:
