@@ -27,6 +27,9 @@ class Smoke:
     def post(self, path: str, body: Any = None) -> Any:
         return self._ask("POST", path, body)
 
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path, None)
+
     def job(self, task: str, /, *args: Any, looks: int = 15, **kwargs: Any) -> Any:
         """Run a job and wait for it; its result. Raises SmokeFailed, with the job's own words."""
         made = self.post("/api/v1/jobs", {"task": task, "args": args, "kwargs": kwargs})

@@ -96,6 +96,7 @@ class Deployment:
                 "CELERY_CONCURRENCY": str(shape.slots),
             }
         own = {"DATABASE_URL": shape.database_url, "TASK_MODULES": modules, "FILES_ROOT": str(self.folder / "files")}
+        own["PODCAST_ROOT"] = str(self.folder / "podcasts")
         return clean_environment(**{**TIMINGS, **own, **carrier, **shape.environment})
 
     def start(self) -> None:
