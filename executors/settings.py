@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from ipaddress import ip_address
+from pathlib import PurePath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from tasks.clock_change import zone
 from tasks.errors import ConfigurationError
 from tasks.job import Mode
 from tasks.packs import modules_of
+from tasks.store.backend import parse_url
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
@@ -36,6 +38,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     use_celery: bool | Literal["auto"] = False
     executor: str = ""
     database_url: str = "sqlite:///var/jobgate.db"
+    database_name: Annotated[str, Meta(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_$-]*$(?!\n)")] = ""
     sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     broker_url: str = "redis://127.0.0.1:6379/0"
     task_modules: tuple[str, ...] = _PACKS
@@ -80,7 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ConfigurationError("JOBGATE_EXECUTOR stands in the place of threads: leave USE_CELERY out beside it")
         _check_zone(settings.timezone)
         modules_of(settings.packs)
-        return settings
+        return _apart(settings) if settings.database_name else settings
 
     @property
     def mode(self) -> Mode:
@@ -140,6 +143,7 @@ VARIABLES = {
     "use_celery": "USE_CELERY",
     "executor": "JOBGATE_EXECUTOR",
     "database_url": "DATABASE_URL",
+    "database_name": "CELERY_DATABASE_NAME",
     "sqlite_synchronous": "JOBGATE_SQLITE_SYNCHRONOUS",
     "broker_url": "CELERY_BROKER_URL",
     "task_modules": "TASK_MODULES",
@@ -225,6 +229,16 @@ def _check_zone(name: str) -> None:
         zone(name)
     except ValueError as error:
         raise ConfigurationError(f"CELERY_TIMEZONE: {error}") from None
+
+
+def _apart(settings: Settings) -> Settings:
+    """With the record in the database of CELERY_DATABASE_NAME, and the packs' tables where they would be without it."""
+    url, name = parse_url(settings.database_url), settings.database_name
+    if url.get_backend_name() == "sqlite":
+        file = PurePath(str(url.database))
+        name = str(file.with_name(name + file.suffix))
+    own = url.set(database=name).render_as_string(hide_password=False)
+    return msgspec.structs.replace(settings, database_url=own, packs_database_url=settings.packs_url)
 
 
 def _unread(environ: Mapping[str, str]) -> tuple[str, ...]:
