@@ -27,6 +27,10 @@ QUEUES = [f"queue{n}" for n in range(10)]
 _PACKAGES = ("starlette", "uvicorn", "uvloop", "sqlalchemy", "asyncpg", "celery", "redis")
 
 
+#: For bodies that do nothing: as many as are claimed and settled at once.
+MANY_SLOTS = 128
+
+
 class Bench:
     """One run."""
 
@@ -64,6 +68,10 @@ class Bench:
             self._submit(gateway, drain=True)
             for _ in self._rounds("batches"):
                 figures.batches(self._sheet, gateway, SETTLED[store])
+        if self._asked("batches"):
+            with place(self._site, Wanted(store, slots=MANY_SLOTS)) as gateway:
+                for _ in self._rounds("batches"):
+                    figures.batches(self._sheet, gateway, SETTLED[store])
 
     def _celery(self, pool: str, store: str, first: bool) -> None:
         """Submitting leaves a backlog that a worker needs minutes for: it comes last, and once."""

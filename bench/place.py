@@ -33,10 +33,13 @@ class Wanted(NamedTuple):
     store: str = "sqlite"
     pool: str = ""
     environ: Mapping[str, str] = {}
+    #: Of threads, where there are to be others than by default.
+    slots: int = 0
 
     @property
     def label(self) -> str:
-        return f"{'celery ' + self.pool if self.pool else 'thread'} · {self.store}"
+        threads = f"thread, {self.slots} slots" if self.slots else "thread"
+        return f"{'celery ' + self.pool if self.pool else threads} · {self.store}"
 
 
 class Spent(NamedTuple):
@@ -98,6 +101,8 @@ def place(ground: Ground, wanted: Wanted) -> Iterator[Place]:
     """The gateway `wanted`, with a store, broker and worker of its own."""
     url = ground.database(wanted.store)
     environ = {"DATABASE_URL": url, "TASK_MODULES": MODULES, "PORT": "0", **wanted.environ}
+    if wanted.slots:
+        environ["JOBGATE_THREADS"] = str(wanted.slots)
     others = ground.database_process(url)
     with ExitStack() as last:
         if wanted.pool:

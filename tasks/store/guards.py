@@ -66,6 +66,8 @@ SQLITE = (
 )
 
 POSTGRESQL = (
+    # The order in which readers that skip nobody read them; without it each of them would read the whole table.
+    "CREATE INDEX events_commit ON events (txid, seq)",
     "ALTER TABLE events ALTER COLUMN txid SET DEFAULT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)",
     """CREATE FUNCTION jobs_refuse() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', MESSAGE = TG_ARGV[0]; END $$""",

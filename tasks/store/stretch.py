@@ -22,11 +22,13 @@ OTHER = "other"
 
 
 class Order(NamedTuple):
-    """By dialect: the events after a position that no late commit can precede, their order; and JSON as a table."""
+    """By dialect: the events after a position that no late commit can precede, their order; JSON as a table; and what
+    the transaction that reads them is told first."""
 
     after: str
     by: str
     rows: str
+    first: str = ""
 
 
 # SQLite has one writer: seq is commit order. On PostgreSQL a sequence's lower number may be committed later; below the
@@ -37,6 +39,8 @@ ORDER = {
         "(txid, seq) > (:txid, :seq) AND txid < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)",
         "txid, seq",
         "jsonb_array_elements(CAST(:rows AS jsonb)) AS r(value)",
+        # A table that grew by a million rows since it was analysed looks small to the planner, which would read it all.
+        "SET LOCAL enable_seqscan = off",
     ),
 }
 

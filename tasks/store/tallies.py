@@ -78,6 +78,7 @@ class Tallies:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         order = ORDER[engine.dialect.name]
+        self._before = order.first
         self._stretch = text(stretch_of(order))
         self._add = text(_ADD.format(rows=order.rows))
         self._due = text(_DUE.format(clock=CLOCK[engine.dialect.name]))
@@ -151,6 +152,8 @@ class Tallies:
     async def _next(self, limit: int) -> tuple[dict[str, int], Sequence[Row[Any]]] | None:
         """The move of the cursor over the next stretch of events, and its groups; None when all are counted."""
         async with self._engine.connect() as connection:
+            if self._before:
+                await connection.execute(text(self._before))
             while True:
                 start = (self._position or await self._reflect(connection))._asdict()
                 groups = (await connection.execute(self._stretch, {**start, "limit": limit})).all()
