@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Dialect, Integer, MetaData, TypeDecorator, literal, select
 
 from executors import assembly
+from executors.settings import Settings
 from tasks.database import Database
 from tasks.errors import ConfigurationError, SoftTimeLimitExceeded
 from tasks.packs.podcast import run
@@ -37,6 +38,14 @@ async def test_a_run_that_takes_longer_is_a_failure_and_is_not_tried_again(datab
         job = (await podcasts.get(f"/api/v1/jobs/{found['job_id']}")).json()
         assert (job["status"], job["error"]["code"], job["attempt"]) == ("FAILURE", "timeout", 1)
         assert (job["soft_time_limit"], job["time_limit"]) == (0.001, 30)
+
+
+def test_the_variables_of_that_system_mean_the_same_here() -> None:
+    usual = Settings.from_env({})
+    assert (usual.use_celery, usual.celery_concurrency) == (False, 4)
+    assert usual.broker_url == "redis://127.0.0.1:6379/0"
+    kept = Settings.from_env({"USE_CELERY": "1", "CELERY_RESULT_BACKEND": "redis://localhost:6379/1"})
+    assert (kept.mode, kept.unread) == ("celery", ())
 
 
 class Stopping(TypeDecorator[int]):
