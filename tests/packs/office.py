@@ -16,8 +16,18 @@ from gateway.app import create_app
 from tasks.packs.backoffice.health import EXECUTE
 from tasks.packs.backoffice.tables import DATABASE, TABLES
 from tests.gateway.conftest import client_of
+from tests.support.answers import AnswerEngines
 
 Office = tuple[Control, httpx2.AsyncClient]
+
+
+def variables(engines: AnswerEngines) -> dict[str, str]:
+    """What leads agents to the test's server instead of a vendor's."""
+    return {
+        "BACKOFFICE_CHAT_URL": f"{engines.url('openai')}/v1",
+        "BACKOFFICE_CHAT_KEY": engines.key,
+        "BACKOFFICE_CHAT_MODEL": "small",
+    }
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -25,13 +35,7 @@ async def office(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'jobs.db'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_server").fresh()
-    engines = request.getfixturevalue("engines")
-    environment = {
-        "BACKOFFICE_CHAT_URL": f"{engines.url('openai')}/v1",
-        "BACKOFFICE_CHAT_KEY": engines.key,
-        "BACKOFFICE_CHAT_MODEL": "small",
-        "BACKOFFICE_AGENT_GRACE": "0.2",
-    }
+    environment = {**variables(request.getfixturevalue("engines")), "BACKOFFICE_AGENT_GRACE": "0.2"}
     modules = ("tasks.packs.backoffice",)
     settings = Settings(database_url=url, task_modules=modules, threads=2, environment=environment)
     found = assembly.load_tasks(settings)

@@ -22,6 +22,7 @@ from tasks.packs.backoffice.tables import DATABASE, RUNS
 from tests.packs.office import client, office, ran
 from tests.packs.support import Recorder
 from tests.support.answers import AnswerEngines
+from tests.support.model import MODEL
 from tests.support.waiting import eventually_async
 
 __all__ = ["client", "office"]
@@ -313,3 +314,11 @@ async def test_the_tools_say_the_truth(client: httpx2.AsyncClient) -> None:
     await client.post(f"/api/v1/jobs/{job['id']}/cancel")
     listed = (await client.get("/api/backoffice/agent-tools")).json()
     assert list(listed) == list(tools.TOOLS)
+
+
+async def test_a_real_model_takes_the_tools_description_and_answers(model_url: str) -> None:
+    endpoint = Settings(backoffice_chat_url=model_url, backoffice_chat_model=MODEL).endpoint("")
+    talk = Conversation(endpoint, "Answer in one word.", "What is the capital of France?", tuple(tools.TOOLS))
+    assert await talk.answer(Recorder().context)
+    assert talk.prompt_tokens
+    assert talk.completion_tokens

@@ -13,13 +13,17 @@ import pytest
 
 from tasks.packs import SYSTEMS
 from tests.executors.conftest import make_broker, make_database
-from tests.packs import citations_support
+from tests.packs import citations_support, office
 from tests.support.answers import AnswerEngines
 from tests.support.combinations import SITES, Site
 from tests.support.deployment import Deployment, Shape
 from tests.support.processes import python
 
 __all__ = ["make_broker", "make_database"]
+
+
+#: The back-office's; the last group has those of the tests' own tasks, and whatever else the packs name.
+ORDER = {"JOBGATE_QUEUES": "urgent>system>priority_high>priority_low>celery,normal,other"}
 
 
 def _there() -> list[str]:
@@ -29,7 +33,7 @@ def _there() -> list[str]:
 @pytest.fixture(scope="session")
 def outside_world(engines: AnswerEngines) -> dict[str, str]:
     """The variables that lead the packs to this test's servers instead of the world's."""
-    return {**citations_support.variables(engines)}
+    return {**citations_support.variables(engines), **office.variables(engines)}
 
 
 @pytest.fixture(scope="session", params=[pytest.param(site, id=str(site)) for site in SITES])
@@ -46,7 +50,7 @@ def site(
         database_url=url,
         pool="prefork" if wanted.celery else None,
         broker_url=make_broker("redis") if wanted.celery else "",
-        environment={"JOBGATE_PACKS": ",".join(_there()), "RESULT_EXPIRES": "600", **outside_world},
+        environment={"JOBGATE_PACKS": ",".join(_there()), "RESULT_EXPIRES": "600", **ORDER, **outside_world},
     )
     deployment = Deployment(shape, tmp_path_factory.mktemp(str(wanted)))
     environment = deployment.environment()

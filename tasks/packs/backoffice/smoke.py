@@ -20,3 +20,5 @@ def smoke(gateway: Smoke) -> Iterator[str]:
     said = gateway.job("scheduled_task.test_task", message="smoke")
     gateway.check(said["message"] == "smoke", "the test task says what it is told")
     yield f"ran the test task in the queue {said['queue']}"
+    agents = gateway.job("periodic_agent_health_check")
+    yield f"checked {agents['checked']} agents: {len(agents['failing'])} fail, {len(agents['overdue'])} are overdue"
