@@ -263,6 +263,15 @@ def test_the_schedules_are_those_that_the_owners_had() -> None:
     assert following(update_citation_rates, wednesday)[0] == datetime(2026, 11, 18, 4, tzinfo=UTC)
 
 
+def test_every_task_has_limits_and_retries() -> None:
+    for task in (scan_prompt_citations, scheduled_citation_scan, weekly_comprehensive_scan, update_citation_rates):
+        assert task.queue == "citations"
+        assert task.retry.max_retries == 3
+        assert task.soft_time_limit is not None
+        assert task.time_limit is not None
+        assert task.soft_time_limit < task.time_limit
+
+
 async def test_projects_and_prompts_are_made_listed_changed_and_deleted(projects: Projects) -> None:
     made = await projects.call(
         "POST", "", {"id": "acme", "name": "Acme", "domains": ["ACME.example", "北风.example"]}, 201

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from tests.packs.citations_support import HOME, PLACES, QUESTION, VENDORS
 from tests.support.answers import AnswerEngines
 from tests.support.deployment import Deployment
-from tests.support.processes import clean_environment, python
+from tests.support.processes import Process, clean_environment, python
+from tests.support.waiting import eventually
 
 JOBS = "/api/v1/jobs"
 
@@ -90,6 +92,29 @@ def test_the_schedules_fire_when_they_did(site: Deployment) -> None:
 def test_a_schedule_can_be_run_now(site: Deployment, answers: AnswerEngines) -> None:
     fired = call(site, "POST", "/api/v1/schedules/update_citation_rates/run", status=202)
     assert site.ended(fired["id"], within=60)["status"] == "SUCCESS"
+
+
+def test_the_owners_worker_command(site: Deployment, tmp_path: Path) -> None:
+    if not site.celery:
+        pytest.skip("in thread mode there are no workers to start")
+    options = ("--concurrency=2", "--queues=citations", "--hostname=worker@%h")
+    worker = Process("owners", python("-m", "gateway.cli", "worker", *options), site.environment(), tmp_path)
+    try:
+
+        def mine() -> set[str]:
+            """Its children, who have a slot each."""
+            workers = call(site, "GET", "/api/v1/workers")["workers"]
+            return {each["owner"] for each in workers if each["queues"] == ["citations"] and each["slots"] == 1}
+
+        eventually(lambda: len(mine()) == 2, 60, "two slots serve that queue and no other")
+        children = mine()
+
+        def runs() -> bool:
+            return site.get(run(site, "update_citation_rates"), "/attempts")["attempts"][0]["worker"] in children
+
+        eventually(runs, 60, "it has run a job")
+    finally:
+        worker.stop()
 
 
 def test_the_smoke_command_shows_that_it_works(site: Deployment, answers: AnswerEngines) -> None:
