@@ -10,9 +10,10 @@ from sqlalchemy import Dialect, Integer, MetaData, TypeDecorator, literal, selec
 
 from executors import assembly
 from executors.settings import Settings
+from tasks.clients import chat
 from tasks.database import Database
 from tasks.errors import ConfigurationError, SoftTimeLimitExceeded
-from tasks.packs.podcast import run
+from tasks.packs.podcast import author, run
 from tests.packs.podcast_site import API, LIBRARY, WISH, ended, read, served, settings_of
 from tests.support.answers import AnswerEngines
 
@@ -67,13 +68,15 @@ async def test_a_body_stopped_in_the_middle_of_a_statement_learns_why(tmp_path: 
     await database.close()
 
 
-async def test_the_model_is_asked_where_there_is_one(tmp_path: Path, answers: AnswerEngines) -> None:
-    chat = {
+async def test_the_model_is_asked_where_there_is_one(
+    tmp_path: Path, answers: AnswerEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {
         "PODCAST_CHAT_URL": f"{answers.url('openai')}/v1",
         "PODCAST_CHAT_KEY": answers.key,
         "PODCAST_CHAT_MODEL": "gpt-5-mini",
     }
-    async with served(settings_of(f"sqlite:///{tmp_path}/jobs.db", tmp_path, **chat)) as podcasts:
+    async with served(settings_of(f"sqlite:///{tmp_path}/jobs.db", tmp_path, **model)) as podcasts:
         run_id = (await podcasts.post(f"{API}/generate", json=WISH)).json()["run_id"]
         found = await ended(podcasts, run_id)
         (call,) = answers.calls("openai")
@@ -82,6 +85,15 @@ async def test_the_model_is_asked_where_there_is_one(tmp_path: Path, answers: An
         assert (found["status"], found["script_by"]) == ("success", "sources")
         log = (await podcasts.get(f"/api/v1/jobs/{found['job_id']}/logs")).text
         assert "the model's script was no use" in log
+
+        async def dialogue(*_: object, **__: object) -> chat.Answer:
+            return chat.Answer(text="Anna: What opens at nine?\nBen: The library does.")
+
+        monkeypatch.setattr(author, "complete", dialogue)
+        run_id = (await podcasts.post(f"{API}/generate", json=WISH)).json()["run_id"]
+        written = await ended(podcasts, run_id)
+        assert (written["status"], written["script_by"]) == ("success", "model")
+        assert [turn["text"] for turn in written["script"]] == ["What opens at nine?", "The library does."]
 
 
 @pytest.mark.parametrize(
