@@ -19,15 +19,13 @@ from tasks.packs import mail as mail_pack
 from tasks.packs.mail.tables import DATABASE
 from tests.gateway.conftest import client_of
 from tests.packs.support import Recorder
-from tests.support.mail import Mailbox
+from tests.support.mail import Mailbox, mail_variables
 
 Run = Callable[..., Awaitable[dict[str, Any]]]
 
 
 def environment(mailbox: Mailbox, **changes: str) -> dict[str, str]:
-    server = {"SMTP_HOST": mailbox.host, "SMTP_PORT": str(mailbox.port), "SMTP_AUTHORITIES": str(mailbox.certificate)}
-    account = {"SMTP_USER": mailbox.user, "SMTP_PASSWORD": mailbox.password}
-    return {**server, **account, "MAIL_FROM": "Jobgate <us@jobgate.example>", "MAIL_RETRY_WAIT": "0", **changes}
+    return {**mail_variables(mailbox), **changes}
 
 
 @pytest.fixture

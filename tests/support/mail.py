@@ -125,3 +125,10 @@ class Mailbox:
         finally:
             closed.stop()
             plain.stop()
+
+
+def mail_variables(mailbox: Mailbox) -> dict[str, str]:
+    """What the mail pack is told, so that it hands its letters in here."""
+    server = {"SMTP_HOST": mailbox.host, "SMTP_PORT": str(mailbox.port), "SMTP_AUTHORITIES": str(mailbox.certificate)}
+    account = {"SMTP_USER": mailbox.user, "SMTP_PASSWORD": mailbox.password}
+    return {**server, **account, "MAIL_FROM": "Jobgate <us@jobgate.example>", "MAIL_RETRY_WAIT": "0"}

@@ -42,6 +42,11 @@ class Outside:
         self._failures: dict[str, int] = {}
         self.calls: list[Heard] = []
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the api pack is told, so that it may call here."""
+        return {"API_ALLOW": f"127.0.0.1:{self.port}", "API_RETRY_WAIT": "0.1", "API_SMOKE_URL": f"{self.url}/echo"}
+
     def reset(self) -> None:
         self.calls, self._failures = [], {}
 

@@ -17,6 +17,8 @@ from tests.packs import citations_support, office
 from tests.support.answers import AnswerEngines
 from tests.support.combinations import SITES, Site
 from tests.support.deployment import Deployment, Shape
+from tests.support.mail import Mailbox, mail_variables
+from tests.support.outside import Outside, outside
 from tests.support.processes import python
 
 __all__ = ["make_broker", "make_database"]
@@ -31,9 +33,17 @@ def _there() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def outside_world(engines: AnswerEngines) -> dict[str, str]:
+def web_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """What `tasks.api.*` may call."""
+    with outside(tmp_path_factory.mktemp("outside")) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def outside_world(engines: AnswerEngines, mail_server: Mailbox, web_world: Outside) -> dict[str, str]:
     """The variables that lead the packs to this test's servers instead of the world's."""
-    return {**citations_support.variables(engines), **office.variables(engines)}
+    packs = {**citations_support.variables(engines), **office.variables(engines)}
+    return {**packs, **mail_variables(mail_server), **web_world.variables}
 
 
 @pytest.fixture(scope="session", params=[pytest.param(site, id=str(site)) for site in SITES])
