@@ -240,6 +240,12 @@ async def test_a_wrong_agent_is_told_where_and_leaves_nothing(
     assert [agent["name"] for agent in (await client.get(AGENT)).json()["agents"]] == ["twin"]
 
 
+async def test_a_page_before_what_no_run_can_be_is_refused(client: httpx2.AsyncClient) -> None:
+    agent = await made(client)
+    answer = await client.get(f"{AGENT}/{agent['id']}/runs", params={"before": 10**12})
+    assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "before")
+
+
 async def test_one_that_is_not_there(client: httpx2.AsyncClient) -> None:
     for method, path in [("GET", "/9"), ("PATCH", "/9"), ("DELETE", "/9"), ("POST", "/9/run"), ("GET", "/9/runs"),
                          ("GET", "/x"), ("GET", "/99999999999999999999")]:  # fmt: skip  # one list

@@ -129,7 +129,9 @@ async def test_a_wrong_session_is_told_where(client: httpx2.AsyncClient, body: A
 
 
 async def test_one_that_is_not_there(client: httpx2.AsyncClient) -> None:
-    for answer in [await client.get(f"{SESSION}/x"), await client.post(f"{SESSION}/x/touch")]:
+    gone = "01a201df-7389-75ac-b847-667e5c6ef0fb"
+    for name in (gone, "x", "%00", f"{gone}%0A"):
+        answer = await client.post(f"{SESSION}/{name}/touch")
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
 
 

@@ -78,7 +78,7 @@ class RunQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`before`: the id of the last run of the page before."""
 
     limit: Limit = 50
-    before: int | None = None
+    before: AgentId | None = None
 
 
 class RunList(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ from tasks.packs.backoffice import sessions
 from tasks.packs.backoffice.pack import BACKOFFICE
 from tasks.packs.backoffice.sessions import Figures, NewSession, Session, State
 
+#: What is none names no session, and reaches no database.
+SessionId = Annotated[str, Meta(max_length=36, pattern=r"^[0-9a-f-]+$(?!\n)")]
 Limit = Annotated[int, Meta(ge=1, le=200)]
 
 
@@ -53,19 +55,19 @@ async def list_sessions(query: SessionQuery) -> SessionList:
 
 
 @address("GET", "/api/backoffice/sessions/{session_id}")
-async def read_session(session_id: str) -> Session:
+async def read_session(session_id: SessionId) -> Session:
     """Read a session."""
     return await sessions.read(session_id)
 
 
 @address("POST", "/api/backoffice/sessions/{session_id}/touch")
-async def touch_session(session_id: str) -> Session:
+async def touch_session(session_id: SessionId) -> Session:
     """Keep a session open for its time from now on."""
     return await sessions.touch(session_id)
 
 
 @address("POST", "/api/backoffice/sessions/{session_id}/close")
-async def close_session(session_id: str) -> Session:
+async def close_session(session_id: SessionId) -> Session:
     """Close a session; one that has ended stays as it ended."""
     return await sessions.close(session_id)
 
