@@ -87,7 +87,12 @@ class Pack(Generic[S]):
             self._prepare(self.settings)
 
     def lacks(self, *fields: str) -> str:
-        """For `@task(needs=…)`: the sentence that names the settings among `fields` that are empty, or ""."""
+        """For `@task(needs=…)`: the sentence that names the settings among `fields` that are empty, or "".
+
+        Without fields it says whether the pack is switched on at all: for tasks of another pack that use it.
+        """
+        if self._settings is None:
+            return f"name the pack {self.name} in JOBGATE_PACKS"
         empty = [self.variables[field] for field in fields if not getattr(self.settings, field)]
         return f"set {' and '.join(empty)} for the pack {self.name}" if empty else ""
 

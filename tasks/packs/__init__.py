@@ -13,7 +13,7 @@ SYSTEMS = {
     "A": ("citations",),
     "B": ("backoffice",),
     "C": ("assistant", "knowledge"),
-    "D": ("files", "mail", "credits", "api", "stats"),
+    "D": ("files", "knowledge", "mail", "credits", "api", "stats"),
     "E": ("podcast",),
 }
 

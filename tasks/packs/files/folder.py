@@ -1,5 +1,7 @@
 """The files root: every path of the pack is opened here, component by component, and never leads out of the root.
 
+The roots that uploads come from are walked in the same way: `root` names another one than the files root.
+
 A path is checked by opening it, not by looking at its text: no symbolic link is followed anywhere, whoever swaps a
 folder for one while we walk. Needs POSIX (`openat`).
 """
@@ -31,7 +33,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _WORDS = {
-    errno.ENOENT: "there is no such file under the files root",
+    errno.ENOENT: "there is no such file",
     errno.ENOTDIR: "a part of the path is a symbolic link or no folder",
     errno.ELOOP: "symbolic links are not followed",
     errno.EACCES: "this process has no permission for it",
@@ -66,13 +68,13 @@ def components(path: str) -> list[str]:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[IO[bytes]]:
+def opened(path: str, root: Path | None = None) -> Iterator[IO[bytes]]:
     """The regular file at `path`, open for reading.
 
     Raises FatalError if it is missing, may not be read or is no regular file; OSError for faults that may pass.
     """
     *folders, name = components(path)
-    with _explained(path), _held(_descend(folders)) as place:
+    with _explained(path), _held(_descend(folders, root=root)) as place:
         descriptor = os.open(name, _FILE, dir_fd=place)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -88,6 +90,12 @@ def made(names: Sequence[str]) -> Iterator[int]:
         descriptor = _descend(names, make=True)
     with _held(descriptor) as place:
         yield place
+
+
+def listed(names: Sequence[str], root: Path) -> list[tuple[str, os.stat_result]]:
+    """What lies in a folder, by name, links as links; FatalError for what is no folder or may not be read."""
+    with _explained("/".join(names)), _held(_descend(names, root=root)) as place:
+        return [(name, os.stat(name, dir_fd=place, follow_symlinks=False)) for name in sorted(os.listdir(place))]
 
 
 def chunks(file: IO[bytes], check: Callable[[], None]) -> Iterator[bytes]:
@@ -123,8 +131,8 @@ def _held(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _descend(names: Sequence[str], make: bool = False) -> int:
-    place = _open_root()
+def _descend(names: Sequence[str], make: bool = False, root: Path | None = None) -> int:
+    place = _open_root(root or _Configured.root)
     for name in names:
         outer = place
         try:
@@ -134,18 +142,18 @@ def _descend(names: Sequence[str], make: bool = False) -> int:
     return place
 
 
-def _open_root() -> int:
-    if _Configured.root is None:
+def _open_root(root: Path | None) -> int:
+    if root is None:
         raise FatalError(
             "this process was not told its files root: call tasks.packs.files.configure(root) at its start"
         )
     try:
         # The root itself is the operator's choice and may be a symbolic link.
-        return os.open(_Configured.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         # Not the fault of the job's path, and it may pass.
         raise OSError(
-            errno.ESTALE, f"the files root cannot be opened ({error.strerror}): is its volume there?"
+            errno.ESTALE, f"the root {root} cannot be opened ({error.strerror}): is its volume there?"
         ) from error
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from msgspec import structs
+
 from tasks import Context, FatalError
 from tasks.errors import JobgateError, printable
 from tasks.packs.files import kind as kinds
@@ -34,8 +36,7 @@ _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 def inspect(path: str, data: bytes, context: Context) -> Analysis:
     """The analysis of the file `path` with the content `data`; FatalError if it cannot be read."""
-    kind = kinds.kind(data)
-    content = _content(path, kind, data, context)
+    kind, content = read(path, data, context)
     context.progress(80, 100, "counting")
     tongue = language(content.text)
     counts = figures(content.text)
@@ -47,7 +48,7 @@ def inspect(path: str, data: bytes, context: Context) -> Analysis:
         sha256=hashlib.sha256(data).hexdigest(),
         encoding=content.encoding,
         language=tongue,
-        title=_line(content.title or "", _TITLE) or None,
+        title=content.title,
         pages=content.pages,
         characters=len(content.text),
         words=counts.words,
@@ -60,16 +61,19 @@ def inspect(path: str, data: bytes, context: Context) -> Analysis:
     )
 
 
-def _content(path: str, kind: str, data: bytes, context: Context) -> Content:
+def read(path: str, data: bytes, context: Context) -> tuple[str, Content]:
+    """The MIME type of the file `path` with the content `data`, and its text; FatalError if it cannot be read."""
+    kind = kinds.kind(data)
     if kind not in _READERS:
         raise FatalError(_refusal(path, kind, data))
-    read: Reader = load(_READERS[kind]).read
+    reader: Reader = load(_READERS[kind]).read
 
     def watch(share: float) -> None:
         context.progress(round(10 + 70 * share), 100, "reading the text")
 
     with _damage_explained(path, context):
-        return read(data, watch)
+        found = reader(data, watch)
+        return kind, structs.replace(found, title=_line(found.title or "", _TITLE) or None)
 
 
 def _refusal(path: str, kind: str, data: bytes) -> str:
