@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -40,10 +41,16 @@ def web_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
 
 
 @pytest.fixture(scope="session")
-def outside_world(engines: AnswerEngines, mail_server: Mailbox, web_world: Outside) -> dict[str, str]:
+def incoming(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder on the server that uploads may come from."""
+    return tmp_path_factory.mktemp("incoming")
+
+
+@pytest.fixture(scope="session")
+def outside_world(engines: AnswerEngines, mail_server: Mailbox, web_world: Outside, incoming: Path) -> dict[str, str]:
     """The variables that lead the packs to this test's servers instead of the world's."""
     packs = {**citations_support.variables(engines), **office.variables(engines)}
-    return {**packs, **mail_variables(mail_server), **web_world.variables}
+    return {**packs, **mail_variables(mail_server), **web_world.variables, "UPLOAD_ROOTS": str(incoming)}
 
 
 @pytest.fixture(scope="session", params=[pytest.param(site, id=str(site)) for site in SITES])
