@@ -17,6 +17,7 @@ from tasks.errors import (
     ConfigurationError,
     InvalidSchedule,
     InvalidSubmission,
+    NotConfigured,
     ScheduleExists,
     ScheduleNotFound,
     StateConflict,
@@ -137,6 +138,8 @@ class Schedules:
         for spec in map(self._placed, specs):
             try:
                 self._admission.admit(submission(spec))
+            except NotConfigured:
+                pass  # a deployment may do without: until it has what is missing, each fire time says what that is
             except InvalidSubmission as error:
                 raise ConfigurationError(f"schedule {spec.name!r}, declared in code: {error}") from None
             await self._declare(spec, now)

@@ -11,7 +11,7 @@ from executors.settings import Settings
 from tasks import schedule, task
 from tasks.admission import Admission, Defaults
 from tasks.declaration import declared
-from tasks.errors import ConfigurationError, InvalidSchedule
+from tasks.errors import ConfigurationError, InvalidSchedule, NotConfigured
 from tasks.registry import Registry
 from tasks.schedule import Spec, read_spec
 from tasks.store.store import JobStore
@@ -99,6 +99,17 @@ async def test_a_declaration_that_cannot_be_is_told_at_once() -> None:
 async def test_arguments_that_do_not_fit_are_told_at_start(town: Town) -> None:
     with pytest.raises(ConfigurationError, match=r"declared in code: .*'dys'"):
         await start(town.store, release(kwargs={"dys": 1}))
+
+
+async def test_a_deployment_may_lack_what_a_declared_schedule_s_task_needs(town: Town) -> None:
+    @schedule(cron="0 2 * * *")
+    @task(name="shop.bills", needs=lambda: "set SHOP_MAIL_KEY")
+    def bills() -> None: ...
+
+    schedules = await start(town.store, Registry([bills]))
+    assert (await schedules.read("shop.bills")).enabled
+    with pytest.raises(NotConfigured, match="SHOP_MAIL_KEY"):
+        await schedules.run("shop.bills")
 
 
 async def test_two_of_one_name_are_refused() -> None:
