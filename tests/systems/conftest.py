@@ -19,6 +19,7 @@ from tests.support.answers import AnswerEngines
 from tests.support.combinations import SITES, Site
 from tests.support.deployment import Deployment, Shape
 from tests.support.mail import Mailbox, mail_variables
+from tests.support.model import MODEL
 from tests.support.outside import Outside, outside
 from tests.support.processes import python
 
@@ -47,9 +48,22 @@ def incoming(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def outside_world(engines: AnswerEngines, mail_server: Mailbox, web_world: Outside, incoming: Path) -> dict[str, str]:
+def assistant_world(model_url: str) -> dict[str, str]:
+    """A small real model, and what it is said to cost."""
+    model = {"ASSISTANT_CHAT_URL": model_url, "ASSISTANT_CHAT_MODEL": MODEL, "ASSISTANT_MAX_TOKENS": "40"}
+    return {**model, "ASSISTANT_PRICE_INPUT": "0.5", "ASSISTANT_PRICE_OUTPUT": "1.5"}
+
+
+@pytest.fixture(scope="session")
+def outside_world(
+    engines: AnswerEngines,
+    mail_server: Mailbox,
+    web_world: Outside,
+    incoming: Path,
+    assistant_world: dict[str, str],
+) -> dict[str, str]:
     """The variables that lead the packs to this test's servers instead of the world's."""
-    packs = {**citations_support.variables(engines), **office.variables(engines)}
+    packs = {**citations_support.variables(engines), **office.variables(engines), **assistant_world}
     return {**packs, **mail_variables(mail_server), **web_world.variables, "UPLOAD_ROOTS": str(incoming)}
 
 
