@@ -42,7 +42,7 @@ _WATCH = {Mode.CELERY: 0.001, Mode.THREAD: 0.05}
 def load_tasks(settings: Settings, anew: bool = False) -> Registry:
     """The tasks of this deployment, `anew` from their files; the packs among them are told their settings."""
     found = registry.load_anew(settings.modules) if anew else registry.load(settings.modules)
-    packs.configure(found, settings.environment, settings.packs_url)
+    packs.configure(found, settings.environment, lambda: settings.packs_url)
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from executors import environment
@@ -11,11 +12,11 @@ from tasks.registry import Registry
 from tasks.store.backend import parse_url
 
 
-def configure(found: Registry, environ: Mapping[str, str], database_url: str) -> None:
-    """Tell every pack its settings. Raises ConfigurationError."""
+def configure(found: Registry, environ: Mapping[str, str], place: Callable[[], str]) -> None:
+    """Tell every pack its settings, and `place()` to those with tables. Raises ConfigurationError."""
     for pack in found.packs:
         if pack.database is not None:
-            pack.database.configure(database_url)
+            pack.database.configure(place())
         pack.configure(environment.read(pack.kind, pack.variables, environ))
 
 
@@ -25,8 +26,8 @@ def place_beside(database_url: str) -> str:
     url = parse_url(database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
         return database_url
-    stem, dot, ending = url.database.rpartition(".")
-    return url.set(database=f"{stem}-packs.{ending}" if dot else f"{ending}-packs").render_as_string(False)
+    path = Path(url.database)
+    return url.set(database=str(path.with_stem(f"{path.stem}-packs"))).render_as_string(False)
 
 
 async def make_ready(found: Registry, database_url: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from tasks.errors import ConfigurationError, InvalidArguments
 
 _PATH = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_CONTAINERS = (list, dict, tuple, set, frozenset)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -110,11 +112,28 @@ class Signature:
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(function, include_extras=True)
+        hints = get_type_hints(function, include_extras=True)
     except NameError as error:
         raise ConfigurationError(
             f"task function {function.__qualname__}: cannot resolve an annotation: {error}"
         ) from error
+    for name, hint in hints.items():
+        if _spoils_memory(hint):
+            words = "takes a text with a pattern or a container: leave the pattern out, or take the container alone"
+            raise ConfigurationError(f"task function {function.__qualname__}: {name} {words}")
+    return hints
+
+
+def _spoils_memory(hint: Any) -> bool:
+    """Whether msgspec 0.22 would write beyond its memory: a pattern and a container as alternatives of one type."""
+    parts = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        metas = [meta for part in parts for meta in getattr(part, "__metadata__", ())]
+        bare = [get_args(part)[0] if hasattr(part, "__metadata__") else part for part in parts]
+        held = any((get_origin(part) or part) in _CONTAINERS for part in bare)
+        if held and any(getattr(meta, "pattern", None) is not None for meta in metas):
+            return True
+    return any(_spoils_memory(part) for part in parts)
 
 
 def _struct(function: Callable[..., Any], parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any]) -> type:

@@ -112,10 +112,16 @@ async def test_a_letter_that_is_not_taken_now_is_taken_later(run: Run, mailbox: 
     assert (job["status"], job["attempt"], len(mailbox.mails)) == ("SUCCESS", 2, 1), job
 
 
-async def test_no_header_and_no_recipient_is_smuggled_in(client: httpx2.AsyncClient, mailbox: Mailbox) -> None:
+async def test_no_header_and_no_recipient_is_smuggled_in(
+    client: httpx2.AsyncClient, run: Run, mailbox: Mailbox
+) -> None:
+    for to in ("a@b.example\r\nBcc: evil@x.example", "a@b.example, evil@x.example"):
+        job = await run("send_email", to, "s", "t")
+        assert (job["status"], job["attempt"]) == ("FAILURE", 1), job
+        assert "mail address" in job["error"]["message"]
     for args in (
-        ["a@b.example\r\nBcc: evil@x.example", "s", "t"],
-        ["a@b.example, evil@x.example", "s", "t"],
+        [["a@b.example\r\nBcc: evil@x.example"], "s", "t"],
+        [["a@b.example, evil@x.example"], "s", "t"],
         ["a@b.example", "s\r\nBcc: evil@x.example", "t"],
     ):
         answer = await client.post("/api/v1/jobs", json={"task": "tasks.email.send_email", "args": args})
