@@ -23,6 +23,7 @@ T = TypeVar("T")
 MAX_WAIT = 60.0
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MISSING = re.compile(r"missing required field `(\w+)`$")
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(rb'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
 
@@ -53,6 +54,9 @@ def parameters(query: bytes, kind: type[T]) -> T:
         found = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         words, pointer = explained(error, kind)
+        gone = _MISSING.search(words)
+        if gone is not None:
+            raise in_parameter(gone[1], "is required") from None
         raise in_parameter(pointer.split("/")[1] if pointer else "query", words) from None
     for name, value in values.items():
         if getattr(found, name) is None:  # the word null, taken for the absence of a value

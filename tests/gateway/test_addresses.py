@@ -59,6 +59,7 @@ async def test_from_an_address_to_the_table_and_back(shop: httpx2.AsyncClient) -
         ("POST /api/shop/orders/77/pack", None, 404, "not-found", None),
         ("POST /api/shop/orders/x/pack", None, 404, "not-found", None),
         ("POST /api/shop/orders/%00/pack", None, 404, "not-found", None),
+        ("GET /api/shop/price", None, 422, "invalid-parameters", "item"),
         ("GET /api/shop/orders?stat=new", None, 422, "invalid-parameters", "stat"),
         ("PUT /api/shop/orders", {}, 405, "method-not-allowed", None),
         ("POST /api/v1/jobs", {"task": "shop.mail_bill", "args": [1]}, 409, "not-configured", "/task"),

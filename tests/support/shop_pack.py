@@ -106,6 +106,16 @@ async def start(number: int) -> dict[str, str]:
     return {"job_id": (await pack.submit_async([number])).id, "mode": client().mode}
 
 
+class Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    item: str
+
+
+@address("GET", "/api/shop/price")
+async def price(query: Wanted) -> int:
+    """What an item costs."""
+    return len(query.item)
+
+
 @address("GET", "/api/shop/menu")
 async def menu() -> Download:
     """The menu as a file."""
