@@ -9,8 +9,8 @@ BIN := .venv/bin
 CODE := gateway executors metrics tasks $(wildcard bench) deploy
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-# Lanes of tests: most of the suite waits for processes that it started, so two fit on two cores.
-LANES ?= 2
+# Lanes of tests: most of the suite waits for processes that it started, so three fit on two cores.
+LANES ?= 3
 
 # Run this as `$(call install,LOCK)` or `$(call install,LOCK,OPTION OF PIP)`: makes .venv where there is none, and
 # installs the lock only when it is not the one installed last: a copy of that one lies in .venv. The command line
@@ -49,7 +49,7 @@ stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctr
 	$(call install,requirements.txt)
 	@exec $(BIN)/python -m deploy.stack
 
-test: ## run the whole suite in two lanes; ARGS="-k cancel -x" goes to pytest
+test: ## run the whole suite in three lanes; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)
 	$(call install,requirements-model.txt,--no-deps)
 	@exec $(BIN)/python -m pytest -n $(LANES) $(ARGS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import anyio
 import msgspec
 import typer
 
@@ -61,7 +61,7 @@ def doctor(context: typer.Context, json_: AsJson = False) -> None:
 
 
 def _examine() -> Mapping[str, Any]:
-    found = anyio.run(importlib.import_module("executors.doctor").diagnose, Settings.from_env())
+    found = asyncio.run(importlib.import_module("executors.doctor").diagnose(Settings.from_env()))
     seen: Mapping[str, Any] = msgspec.to_builtins(found)
     return seen
 

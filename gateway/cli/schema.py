@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 import anyio
@@ -31,13 +32,13 @@ class Found(NamedTuple):
 
 def found(settings: Settings) -> Found:
     """What is there. Raises StoreUnavailable."""
-    return anyio.run(_look, settings)
+    return asyncio.run(_look(settings))
 
 
 def upgrade(settings: Settings) -> None:
     """Run the missing migrations, and make the packs' tables that are missing."""
-    anyio.run(migrate, parse_url(settings.database_url))
-    anyio.run(_create, settings)
+    asyncio.run(migrate(parse_url(settings.database_url)))
+    asyncio.run(_create(settings))
 
 
 async def _look(settings: Settings) -> Found:

@@ -6,10 +6,10 @@ A process of its own, because Alembic's memory is not needed to serve.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
-import anyio
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
@@ -48,4 +48,4 @@ async def migrate(url: URL) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(migrate, parse_url(sys.argv[1]))
+    asyncio.run(migrate(parse_url(sys.argv[1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -17,8 +18,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import anyio
-
 from tasks.store.backend import parse_url
 from tasks.store.migrate import migrate
 from tests.chaos.simulation import BEGINNING, CELERY, MIXED, SimulatedDoorbell, Story
@@ -31,7 +30,7 @@ class Theatre:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._template = folder / "template.db"
-        anyio.run(migrate, parse_url(f"sqlite:///{self._template}"))
+        asyncio.run(migrate(parse_url(f"sqlite:///{self._template}")))
 
     def play(self, seed: int, kinds: Sequence[str] = MIXED) -> tuple[list[str], list[str]]:
         """What went wrong in the world of this seed, and what had been done in it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import anyio
 import pytest
 
 from tasks.job import Mode
@@ -21,7 +21,7 @@ from tests.support.servers import Postgres
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the schema of this release, to be copied."""
     path = tmp_path_factory.mktemp("template") / "jobs.db"
-    anyio.run(migrate, parse_url(f"sqlite:///{path}"))
+    asyncio.run(migrate(parse_url(f"sqlite:///{path}")))
     return path
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
-import anyio
 import pytest
 from sqlalchemy import func, select
 
@@ -48,7 +48,7 @@ def kept(site: Deployment, name: str) -> tuple[int, int]:
             chunks = (await tables.execute(select(func.count()).select_from(CHUNKS))).scalar_one()
             return (await tables.execute(documents)).scalar_one(), chunks
 
-    return anyio.run(count)
+    return asyncio.run(count())
 
 
 def test_from_documents_to_answers_and_to_nothing(site: Deployment) -> None:
