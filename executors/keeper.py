@@ -75,8 +75,9 @@ class Running:
         self.reason = reason
         if reason is not SoftTimeLimitExceeded and self.stopped_at is None:
             self.stopped_at = time.monotonic()
-        self.context.stop(reason)
+        # In this order: a body that learned it from `check()` first would be interrupted again while it cleans up.
         self.interrupt(reason)
+        self.context.stop(reason)
 
 
 class Keeper:

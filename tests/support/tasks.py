@@ -309,6 +309,7 @@ async def loop_async(path: str, seconds: float = PATIENCE) -> str:
 def polite(self: Context, path: str) -> None:
     """Stops where it says that it may be stopped, and nowhere else."""
     try:
+        note(path, "begun")
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             self.check()
