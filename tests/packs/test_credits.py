@@ -83,6 +83,13 @@ async def test_a_job_that_runs_again_moves_nothing_again() -> None:
 
 
 @pytest.mark.usefixtures("book")
+async def test_a_key_of_one_account_is_never_that_of_another() -> None:
+    await grant("job-1", "a", 100, key="b:c")
+    assert (await grant("job-2", "a:b", 100, key="c")).account == "a:b"
+    assert (await cents("a"), await cents("a:b")) == (100, 100)
+
+
+@pytest.mark.usefixtures("book")
 async def test_a_key_holds_for_all_jobs_and_for_one_wish_of_one_account() -> None:
     await grant("job-1", "ann", 500)
     await grant("job-2", "bob", 500)

@@ -101,7 +101,8 @@ async def _known(tables: AsyncConnection, wish: Wish) -> Transfer | None:
     row = (await tables.execute(select(TRANSFERS).where(TRANSFERS.c.key == wish.key))).one_or_none()
     if row is None:
         return None
-    if (row.kind, row.cents, row.expires_at) != (wish.kind, wish.cents, wish.expires_at):
+    wanted = (wish.account, wish.kind, wish.cents, wish.expires_at)
+    if (row.account, row.kind, row.cents, row.expires_at) != wanted:
         raise FatalError(f"the key was used before, for a {row.kind} of {row.cents} cents (transfer {row.id})")
     return transfer_of(row)
 

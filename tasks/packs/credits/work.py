@@ -78,6 +78,7 @@ async def audit() -> Audit:
 
 
 def _wish(context: Context, kind: Kind, account: str, cents: int, key: str | None, **fields: object) -> Wish:
-    once = f"job:{context.idempotency_key}" if key is None else f"key:{account}:{key}"
+    # No account holds a slash: two pairs of account and key never make one.
+    once = f"job:{context.idempotency_key}" if key is None else f"key:{account}/{key}"
     job = context.idempotency_key
     return Wish(key=once, job_id=job, kind=kind, account=account, cents=cents, **fields)  # type: ignore[arg-type]  # named by the callers
