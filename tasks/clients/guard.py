@@ -36,7 +36,12 @@ class Unreachable(JobgateError):
 def check_allowed(entries: Sequence[str]) -> None:
     """Refuse an allow-list with an entry that can never hold. Raises ConfigurationError."""
     for entry in entries:
-        if "//" in entry or entry != entry.strip() or ("/" in entry and not _is_network(entry)):
+        if (
+            set("[]") & set(entry)
+            or "//" in entry
+            or entry != entry.strip()
+            or ("/" in entry and not _is_network(entry))
+        ):
             raise ConfigurationError(f"{entry!r}: takes a host, host:port or a network like 10.1.0.0/16")
 
 
@@ -46,7 +51,7 @@ async def addresses(host: str, port: int, allowed: Sequence[str] = ()) -> list[A
     Raises AddressRefused if one of its addresses is not public, Unreachable if there is none.
     """
     found = await _resolve(host, port)
-    if host.lower() in allowed or f"{host.lower()}:{port}" in allowed:
+    if {host.lower(), f"{host.lower()}:{port}"} & {entry.lower() for entry in allowed}:
         return found
     networks = [ip_network(entry) for entry in allowed if _is_network(entry)]
     for address in found:

@@ -116,21 +116,26 @@ async def _once(wanted: Call, rules: Rules) -> Answer:
     url = _parsed(wanted.url)
     port = url.port or (443 if url.scheme == "https" else 80)
     found = await guard.addresses(url.raw_host.decode("ascii"), port, rules.allowed)
-    for number, address in enumerate(found[:_TRIES], start=1):
+    tried = found[:_TRIES]
+    # A silent address leaves time for the next one.
+    limits = httpx2.Timeout(rules.timeout, connect=rules.timeout / max(len(tried), 1))
+    for number, address in enumerate(tried, start=1):
         try:
-            return await _sent(wanted, url, str(address), rules)
-        except httpx2.ConnectError as error:
-            if number == len(found[:_TRIES]):
-                raise Unreachable(f"{url.host} cannot be connected to: {error}") from error
+            return await _sent(wanted, url, str(address), rules, limits)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            if number == len(tried):
+                raise Unreachable(f"{url.host} cannot be connected to: {explain(error)}") from error
+        except httpx2.LocalProtocolError:
+            raise AddressRefused("a header holds what no HTTP header takes") from None
         except httpx2.TransportError as error:
             raise Unreachable(f"{url.host} broke off: {explain(error)}") from error
     raise Unreachable(f"{url.host} has no address")
 
 
-async def _sent(wanted: Call, url: httpx2.URL, address: str, rules: Rules) -> Answer:
+async def _sent(wanted: Call, url: httpx2.URL, address: str, rules: Rules, limits: httpx2.Timeout) -> Answer:
     # A client for each request: no connection, cookie or proxy of the environment is shared with any other.
     async with httpx2.AsyncClient(
-        verify=_trust(rules.authorities), trust_env=False, timeout=rules.timeout, follow_redirects=False
+        verify=_trust(rules.authorities), trust_env=False, timeout=limits, follow_redirects=False
     ) as client:
         own = {"host": url.netloc.decode("ascii"), "accept-encoding": "identity"}
         request = client.build_request(
@@ -187,7 +192,7 @@ def _refuse_nonsense(wanted: Call) -> None:
             raise AddressRefused(f"the header {name!r} is set here and not taken from a caller")
         if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
             raise AddressRefused(f"{name!r} is not the name of a header")
-        if not value.isprintable() or not value.isascii():
+        if not value.isprintable() or not value.isascii() or value != value.strip():
             raise AddressRefused(f"the header {name!r} holds characters that a header cannot")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,12 +182,43 @@ async def test_size_and_time_are_bounded(world: Outside) -> None:
         {"X A": "a"},
         {"X-A": "naïve"},
         {"": "a"},
+        {"X-A": " a"},
+        {"X-A": "a "},
     ],
 )
 async def test_headers_that_would_change_the_request_are_refused(world: Outside, headers: dict[str, str]) -> None:
     with pytest.raises(AddressRefused):
         await get(f"{world.url}/echo", rules(world), headers=headers)
     assert world.calls == []
+
+
+async def test_a_silent_address_leaves_time_for_the_next_one(
+    world: Outside, names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names["two.example"] = [["127.0.0.9", "127.0.0.1"]]
+    real, limits = httpx2.AsyncClient.send, []
+
+    async def send(client: httpx2.AsyncClient, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        limits.append(client.timeout.connect)
+        if request.url.host == "127.0.0.9":
+            raise httpx2.ConnectTimeout("silent")
+        return await real(client, request, **options)
+
+    monkeypatch.setattr(httpx2.AsyncClient, "send", send)
+    answer = await get(f"http://two.example:{world.port}/echo", rules(world, allowed=("Two.Example",)))
+    assert (answer.status, limits) == (200, [5.0, 5.0])
+
+
+async def test_what_the_wire_refuses_to_send_is_told_without_it(
+    world: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send(*_: Any, **__: Any) -> httpx2.Response:
+        raise httpx2.LocalProtocolError("secret")
+
+    monkeypatch.setattr(httpx2.AsyncClient, "send", send)
+    with pytest.raises(AddressRefused, match="header") as refused:
+        await get(f"{world.url}/echo", rules(world))
+    assert "secret" not in str(refused.value)
 
 
 async def test_a_name_that_is_not_there_may_be_there_later() -> None:
@@ -201,6 +233,6 @@ async def test_what_is_no_success_is_an_answer_too(world: Outside) -> None:
 
 def test_an_allow_list_is_looked_at_before_it_is_used() -> None:
     guard.check_allowed(("api.example", "api.example:8080", "10.0.0.0/8", "fd00::/8", "127.0.0.1"))
-    for wrong in ("http://api.example", "api.example/path", " api.example"):
+    for wrong in ("http://api.example", "api.example/path", " api.example", "[fd00::1]:8080"):
         with pytest.raises(ConfigurationError, match="host:port"):
             guard.check_allowed((wrong,))
