@@ -7,6 +7,7 @@ break in a header is refused.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -23,6 +24,8 @@ from tasks.errors import FatalError, InvalidArguments, JobgateError, explain
 
 #: By SMTP's limits: octets of a local part, of a domain, of a subject here.
 _LOCAL, _DOMAIN, _SUBJECT = 64, 255, 500
+#: What a subject cannot hold: controls, ends of lines, halves of characters.
+_NO_SUBJECT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 Outcome = Literal["sent", "deferred", "refused"]
@@ -104,8 +107,8 @@ def message_id(key: str, sender: str) -> str:
 
 def compose(letter: Letter) -> EmailMessage:
     """The message. Raises InvalidArguments for what cannot be one."""
-    if not letter.subject.isprintable() or len(letter.subject) > _SUBJECT:
-        raise InvalidArguments(f"a subject has at most {_SUBJECT} characters and no line break")
+    if _NO_SUBJECT.search(letter.subject) or len(letter.subject) > _SUBJECT:
+        raise InvalidArguments(f"a subject has at most {_SUBJECT} characters, no line break and no control")
     try:
         return _composed(letter)
     except (ValueError, MessageError) as error:

@@ -18,7 +18,7 @@ from aiosmtplib import (
 )
 
 from tasks.clients.mail import Delivery, Letter, MailDeferred, MailRefused, Outcome, Server, compose, mailbox
-from tasks.errors import ConfigurationError, explain
+from tasks.errors import ConfigurationError, explain, printable
 
 #: What stands for the answer to those who were refused one by one.
 _NONE_LEFT = SMTPResponse(554, "no recipient was accepted")
@@ -100,12 +100,17 @@ def _told() -> Iterator[None]:
 
 def _answered(code: int, reply: str) -> MailDeferred | MailRefused:
     kind = MailDeferred if 400 <= code < 500 else MailRefused
-    return kind(f"the mail server says {code} {' '.join(reply.split())[:500]}")
+    return kind(f"the mail server says {code} {_readable(reply)}")
 
 
 def _delivery(recipient: str, said: SMTPResponse) -> Delivery:
     outcome: Outcome = "sent" if 200 <= said.code < 300 else "deferred" if 400 <= said.code < 500 else "refused"
-    return Delivery(recipient=recipient, outcome=outcome, code=said.code, reply=" ".join(said.message.split())[:500])
+    return Delivery(recipient=recipient, outcome=outcome, code=said.code, reply=_readable(said.message))
+
+
+def _readable(reply: str) -> str:
+    # A server may say any bytes, and what it said of a letter that was sent must be written down.
+    return printable(" ".join(reply.split()), 500)
 
 
 def _trust(authorities: str) -> ssl.SSLContext:

@@ -48,6 +48,12 @@ NO_ADDRESSES = [
 ]
 
 
+@pytest.mark.parametrize("subject", ["10\u00a0000 €", "你好\u3000世界", "👩\u200d💻"])
+def test_a_subject_in_any_script_arrives_as_it_is(subject: str) -> None:
+    made = mail.compose(letter(subject=subject))
+    assert message_from_bytes(made.as_bytes(), policy=default)["Subject"] == subject
+
+
 @pytest.mark.parametrize("text", NO_ADDRESSES)
 def test_what_is_not_one_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidArguments):
@@ -65,6 +71,7 @@ def test_a_domain_in_any_script_is_written_as_the_wire_wants_it() -> None:
         {"subject": "hi\r\nBcc: evil@x.example"},
         {"subject": "hi\nX: y"},
         {"subject": "s" * 501},
+        *({"subject": f"hi{one}there"} for one in "\x00\t\x7f\x85\u2028\u2029\ud800"),
         {"sender": "Me\r\nBcc: evil@x.example <a@b.example>"},
         {"sender": ""},
         {"reply_to": "a@b.example\r\nX: y"},

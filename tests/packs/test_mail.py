@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from executors.environment import read
 from executors.settings import Settings
 from gateway.app import create_app
 from tasks.clients import mail
+from tasks.clients.smtp import SmtpSession
 from tasks.errors import ConfigurationError, FatalError
 from tasks.packs import mail as mail_pack
+from tasks.packs.mail import post
 from tasks.packs.mail.tables import DATABASE
 from tests.gateway.conftest import client_of
 from tests.packs.support import Recorder
@@ -104,6 +107,42 @@ async def test_a_lost_reply_makes_a_second_letter_with_the_same_id(run: Run, mai
     assert (job["status"], job["attempt"]) == ("SUCCESS", 2), job
     first, second = mailbox.mails
     assert first.message["Message-ID"] == second.message["Message-ID"] == f"<{job['id']}@jobgate.example>"
+
+
+async def test_a_reply_of_any_bytes_is_written_down(
+    run: Run, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sendmail(*_: Any) -> tuple[dict[str, Any], str]:
+        return {}, "OK \udcff\x00 queued"
+
+    monkeypatch.setattr("tasks.clients.smtp.SMTP.sendmail", sendmail)
+    job = await run("send_email", "ann@there.example", "News", "Text")
+    assert (job["status"], job["attempt"], mailbox.mails) == ("SUCCESS", 1, []), job
+
+
+async def test_an_interruption_does_not_part_a_letter_from_its_row(
+    client: httpx2.AsyncClient, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client is not None
+    sent, on = asyncio.Event(), asyncio.Event()
+    real = SmtpSession.send
+
+    async def send(*args: Any) -> Any:
+        done = await real(*args)
+        sent.set()
+        await on.wait()
+        return done
+
+    monkeypatch.setattr(SmtpSession, "send", send)
+    context = Recorder("job-1").context
+    job = asyncio.ensure_future(mail_pack.send_email.function(context, "ann@there.example", "News", "Text"))
+    await sent.wait()
+    job.cancel()
+    on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert [(row.recipient, row.outcome) for row in await post.of_job("job-1")] == [("ann@there.example", "sent")]
+    assert len(mailbox.mails) == 1
 
 
 async def test_a_letter_that_is_not_taken_now_is_taken_later(run: Run, mailbox: Mailbox) -> None:

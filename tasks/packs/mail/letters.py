@@ -21,7 +21,7 @@ Address = Annotated[str, Meta(pattern=r"\A[^\s@<>,;]+@[^\s@<>,;]+\Z", max_length
 # Without the pattern, which next to a list spoils msgspec's memory: what is no address is refused when it is looked at.
 OneAddress = Annotated[str, Meta(max_length=320, examples=["ann@example.com"])]
 Addresses = Annotated[list[Address], Meta(max_length=MAX_SHOWN)]
-Subject = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\r\n]*\Z")]
+Subject = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z")]
 Body = Annotated[str, Meta(max_length=500_000)]
 
 _OPTIONS: dict[str, Any] = {"queue": "email_tasks", "bind": True, "max_retries": 8, "needs": needs}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -69,7 +70,21 @@ async def _hand_in(context: Context, left: Sequence[tuple[Envelope, tuple[str, .
         for number, (envelope, still) in enumerate(left, start=1):
             context.progress(number, len(left))
             if still:
-                await _keep(context, envelope.letter, await session.send(envelope.letter, still))
+                await _to_its_end(_one(context, session, envelope.letter, still))
+
+
+async def _one(context: Context, session: mail.Session, letter: Letter, still: Sequence[str]) -> None:
+    await _keep(context, letter, await session.send(letter, still))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """An interruption waits for it: a letter that was sent without its row would be sent again."""
+    going = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(going)
+    except BaseException:
+        await asyncio.wait([going])
+        raise
 
 
 async def of_job(job_id: str) -> list[Received]:
