@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,11 +22,16 @@ from sqlalchemy.pool import NullPool
 from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 
 _SQLITE = "sqlite+aiosqlite"
-#: By kind of database: the driver, and what it is told. On SQLite: seconds to wait for another process's transaction.
+#: By kind of database: the driver, and what it is told. On SQLite: seconds to wait for another process's transaction;
+#: on PostgreSQL: those for a connection, and those for a statement.
 _DRIVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sqlite": (_SQLITE, {"isolation_level": None, "timeout": 30}),
-    "postgresql": ("postgresql+asyncpg", {}),
+    "postgresql": ("postgresql+asyncpg", {"timeout": 10, "command_timeout": 120}),
 }
+#: Classes of SQLSTATE that pass: connection, rollback (a deadlock), resources, an operator's work, the system.
+_PASSING = ("08", "40", "53", "57", "58")
+#: Transactions of one pack at a time on one loop: they share the database with the record.
+_AT_ONCE = 8
 _PRAGMAS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA foreign_keys = ON")
 _WRITES = "jobgate_writes"
 #: Processes that start together all want to make the tables: one does.
@@ -39,6 +45,8 @@ class Database:
         self.tables = tables
         self._url: URL | None = None
         self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._inside: ContextVar[bool] = ContextVar("jobgate_inside", default=False)
 
     def configure(self, url: str) -> None:
         self._url = make_url(url)
@@ -81,12 +89,12 @@ class Database:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine().connect() as connection:
+            async with self._turn(), self._engine().connect() as connection:
                 yield connection
         except (OperationalError, InterfaceError, OSError) as error:
             raise StoreUnavailable(f"the packs' database does not answer: {error}") from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or str(getattr(error.orig, "sqlstate", ""))[:2] in _PASSING:
                 raise StoreUnavailable(f"the packs' database went away: {error}") from error
             raise
         except StatementError as error:
@@ -94,6 +102,19 @@ class Database:
             if isinstance(error.orig, JobgateError):
                 raise error.orig from None
             raise
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of a few transactions; one inside another has its turn already, or they could wait for each other."""
+        if self._inside.get():
+            yield
+            return
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE)):
+            mark = self._inside.set(True)
+            try:
+                yield
+            finally:
+                self._inside.reset(mark)
 
     def _engine(self) -> AsyncEngine:
         loop = asyncio.get_running_loop()
