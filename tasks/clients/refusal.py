@@ -43,7 +43,7 @@ def told(answer: httpx2.Response, secret: str = "") -> str:
     """The service's own words in the body of an answer, at most 500 characters."""
     try:
         words = _words(msgspec.json.decode(answer.content)) or answer.text
-    except (msgspec.DecodeError, UnicodeError):
+    except (ValueError, RecursionError):
         words = answer.text
     return printable((words.replace(secret, "…") if secret else words).strip(), _WORDS)
 

@@ -106,6 +106,8 @@ async def call(wanted: Call, rules: Rules) -> Answer:
                 target = answer.headers.get("location") if answer.status in _REDIRECTS else None
                 if target is None:
                     return answer
+                if not rules.max_redirects:
+                    raise AddressRefused(f"{_host(wanted.url)} redirects, which is not followed")
                 wanted = _redirected(wanted, answer.status, target)
     except TimeoutError as error:
         raise Unreachable(f"{_host(wanted.url)} did not answer within {rules.timeout:g} s") from error

@@ -9,8 +9,10 @@ import pytest
 
 from executors.environment import read
 from tasks import FatalError, Retry
+from tasks.clients.web import Answer
 from tasks.errors import ConfigurationError
 from tasks.packs import api
+from tasks.packs.api import calls
 from tests.packs.support import Recorder
 from tests.support.outside import Outside, outside
 
@@ -91,6 +93,12 @@ async def test_json_is_fetched_and_posted(world: Outside) -> None:
     assert (await api.post_json.function(context, f"{world.url}/echo", [1]))["body"] == "[1]"
     with pytest.raises(FatalError, match="no JSON"):
         await api.fetch_json.function(context, f"{world.url}/large/1024")
+
+
+def test_json_too_deep_to_read_is_text() -> None:
+    body = b"[" * 100_000
+    reply = calls._reply(Answer(status=200, url="https://there.example/", headers={}, body=body))
+    assert (reply.json, reply.text) == (None, body.decode())
 
 
 def test_wrong_settings_name_their_variable() -> None:

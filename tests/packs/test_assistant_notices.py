@@ -100,6 +100,17 @@ async def test_what_must_not_be_called_is_refused(site: Assistant, world: Outsid
     assert mailbox.mails == []
 
 
+async def test_a_webhook_leads_nowhere_else(site: Assistant, world: Outside) -> None:
+    with pytest.raises(FatalError, match="redirects, which is not followed"):
+        await send_notification(Recorder(JOB).context, [f"{world.url}/to?url=/echo"], "s", "m")
+    assert [call.path for call in world.calls] == ["/to"]
+
+
+async def test_a_job_of_another_program_may_have_a_long_id(site: Assistant, world: Outside) -> None:
+    report = await send_notification(Recorder("j" * 300).context, [f"{world.url}/echo"], "s", "m")
+    assert list(report.sent) == [f"{world.url}/echo"]
+
+
 @pytest.mark.parametrize(
     ("to", "subject", "pointer"),
     [

@@ -10,6 +10,7 @@ from tasks.packs.assistant.health import examine
 from tasks.packs.assistant.settings import Settings
 from tasks.worker import Worker, WorkerState
 from tests.packs.assistant_support import JOBS, assistant
+from tests.packs.support import Recorder
 from tests.support.mail import Mailbox
 
 NOW = 1_900_000_000_000
@@ -116,6 +117,8 @@ async def test_the_check_reads_the_record_and_mails_what_it_finds(database_url: 
         logged = (await site.client.get(f"{JOBS}/{job['id']}/logs")).json()["lines"]
         assert [(line["level"], line["message"]) for line in logged] == [("warning", problem)]
         await site.ended(health["alert"])
+        again = await check_task_health(Recorder(job["id"], 2).context)
+        assert again.alert == health["alert"], "one alert, however often the job runs"
     (mail,) = mailbox.mails
     assert mail.recipients == ["ops@there.example"]
     assert problem in mail.message.get_content().replace("\r\n", "\n")

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from msgspec import structs
 
 from tasks.packs.citations import pace
 from tasks.packs.citations.asking import Asking, connect
-from tasks.packs.citations.platforms import PLATFORMS, Answer, PlatformFailed
+from tasks.packs.citations.platforms import PLATFORMS, Answer, PlatformFailed, Source
 from tasks.packs.citations.settings import access
 from tasks.packs.citations.tables import DATABASE
 from tests.packs.citations_support import PLACES, QUESTION, settings_of, variables
@@ -129,6 +131,43 @@ async def test_a_platform_that_is_not_there(answers: AnswerEngines) -> None:
     failure = await fails(answers, "openai", OPENAI_BASE_URL="http://127.0.0.1:9/")
     assert "was not reached" in failure.words
     assert not failure.lasting
+
+
+@pytest.mark.parametrize("key", ["sécrète", "secret\nkey"])
+async def test_a_key_that_no_header_takes_is_not_shown(answers: AnswerEngines, key: str) -> None:
+    reached = access(settings_of(variables(answers)), "openai")
+    assert reached is not None
+    with pytest.raises(PlatformFailed) as caught:
+        async with connect(settings := settings_of(variables(answers))) as http:
+            await Asking(PLATFORMS["openai"], structs.replace(reached, key=key), settings, http).answer(QUESTION)
+    assert (caught.value.words, caught.value.lasting) == ("its key holds what no HTTP header takes", True)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("place", "title", "url"),
+    [
+        ("https://there.example/a", "there.example", "https://there.example/a"),
+        ("https://[there/", "there.example", "https://there.example/"),
+        ("https://[there/", "What they say", None),
+        (None, "There.example", "https://there.example/"),
+        (None, "What they say", None),
+    ],
+)
+async def test_where_a_redirect_leads(answers: AnswerEngines, place: str | None, title: str, url: str | None) -> None:
+    settings = settings_of(variables(answers))
+    reached = access(settings, "gemini")
+    assert reached is not None
+    headers = {} if place is None else {"location": place}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(302, headers=headers))
+    redirect = PLATFORMS["gemini"].redirect
+    assert redirect
+    source = Source(f"https://vertexaisearch.cloud.google.com{redirect}x", title)
+    async with httpx2.AsyncClient(transport=transport) as http:
+        asking = Asking(PLATFORMS["gemini"], reached, settings, http)
+        assert (await asking._led(source)).url == (url or source.url)
+        broken = Source("https://[there/", title)
+        assert await asking._led(broken) == broken
 
 
 async def test_a_question_that_a_platform_does_not_take_is_not_sent(answers: AnswerEngines) -> None:

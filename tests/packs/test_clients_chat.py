@@ -136,6 +136,7 @@ async def test_who_leaves_early_hangs_up(answers: AnswerEngines) -> None:
         ('{"detail": [{"message": "no model"}]}', "no model"),
         ('{"error": {"message": "too long", "type": "x"}}', "too long"),
         ("\x80", "\x80"),
+        ("[" * 100_000, "[" * 499 + "…"),
         ("", ""),
     ],
 )

@@ -122,7 +122,7 @@ def _wait(context: Context, asked: float | None) -> float:
 def _reply(answer: Answer) -> Reply:
     try:
         value, text = (answer.json() if answer.body else None), None
-    except ValueError:
+    except (ValueError, RecursionError):
         value, text = None, printable(answer.text, len(answer.body) + 1)
     return Reply(status=answer.status, url=answer.url, headers=answer.headers, json=value, text=text)
 

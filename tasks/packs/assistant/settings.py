@@ -73,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def webhooks(self) -> Rules:
-        return Rules(allowed=self.assistant_webhook_hosts, timeout=self.assistant_webhook_timeout)
+        return Rules(allowed=self.assistant_webhook_hosts, timeout=self.assistant_webhook_timeout, max_redirects=0)
 
     def cost(self, usage: Usage | None) -> float | None:
         """What these tokens cost, or None where tokens or prices are not known."""

@@ -20,7 +20,8 @@ from sqlalchemy import (
 from tasks.database import Database
 
 ID_LENGTH = 200
-_JOB = String(36)
+#: Other programs give their jobs ids of any length.
+_JOB = Text
 
 TABLES = MetaData()
 

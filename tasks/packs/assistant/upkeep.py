@@ -62,7 +62,8 @@ async def _alert(context: Context, found: Health) -> str | None:
         return None
     words = "\n".join(found.problems)
     try:
-        return (await send_notification.submit_async([list(to), "Jobgate: tasks need a look", words])).id
+        wanted = [list(to), "Jobgate: tasks need a look", words]
+        return (await send_notification.submit_once(f"{context.idempotency_key}:alert", wanted)).id
     except InvalidSubmission as error:
         context.log(f"nobody could be told: {error.detail}", "error")
         return None

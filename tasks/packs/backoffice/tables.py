@@ -73,7 +73,7 @@ Index("backoffice_sessions_user", SESSIONS.c.user_id, SESSIONS.c.id)
 STATISTICS = Table(
     "backoffice_session_statistics",
     TABLES,
-    Column("job_id", String(36), primary_key=True),
+    Column("job_id", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
     *(
         Column(name, Integer, nullable=False)
@@ -108,7 +108,7 @@ RUNS = Table(
     TABLES,
     Column("id", Integer, primary_key=True),
     Column("agent_id", ForeignKey(AGENTS.c.id, ondelete="CASCADE"), nullable=False),
-    Column("job_id", String(36), nullable=False, unique=True),
+    Column("job_id", Text, nullable=False, unique=True),
     Column("attempt", Integer, nullable=False),
     Column("state", String(7), nullable=False, server_default="running"),
     Column("started_at", BigInteger, nullable=False),

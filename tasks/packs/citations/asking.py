@@ -15,6 +15,7 @@ from msgspec import Struct
 from tasks.clients import refusal
 from tasks.errors import FatalError
 from tasks.packs.citations import pace
+from tasks.packs.citations.host import domain_of
 from tasks.packs.citations.platforms import Access, Answer, Platform, PlatformFailed, Source
 from tasks.packs.citations.settings import Settings
 
@@ -78,6 +79,9 @@ class Asking(Struct, frozen=True):
                 body = await _read(reply)
         except (TimeoutError, httpx2.TimeoutException):
             raise PlatformFailed(f"no answer within {self.settings.citations_timeout:g} s") from None
+        except (httpx2.LocalProtocolError, UnicodeEncodeError):
+            # Its words would hold the key.
+            raise PlatformFailed("its key holds what no HTTP header takes", lasting=True) from None
         except (httpx2.TransportError, httpx2.StreamError) as error:
             raise PlatformFailed(refusal.broken(self.platform.name, error).detail) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -109,16 +113,20 @@ class Asking(Struct, frozen=True):
 
     async def _led(self, source: Source) -> Source:
         """The page that a redirect leads to; where it cannot be had, the domain that the title names stands for it."""
-        parts = urlsplit(source.url)
+        try:
+            parts = urlsplit(source.url)
+        except ValueError:
+            return source
         known = {*_REDIRECTORS, urlsplit(self.access.base_url).hostname}
         if self.platform.redirect not in parts.path or parts.hostname not in known:
             return source
         try:
             reply = await self.http.get(source.url, timeout=_REDIRECT_TIMEOUT)
-        except (httpx2.HTTPError, httpx2.InvalidURL):
-            return Source(f"https://{source.title}/", source.title)
-        place = reply.headers.get("location")
-        return Source(urljoin(source.url, place) if place else f"https://{source.title}/", source.title)
+            place = urljoin(source.url, reply.headers["location"])
+        except (httpx2.HTTPError, httpx2.InvalidURL, KeyError, ValueError):
+            domain = domain_of(source.title)
+            return source if domain is None else Source(f"https://{domain}/", source.title)
+        return Source(place, source.title)
 
 
 def address(base_url: str, path: str) -> str:

@@ -70,7 +70,7 @@ SCANS = Table(
     "citations_scans",
     TABLES,
     Column("id", _NUMBER, primary_key=True),
-    Column("job_id", String(36), nullable=False),
+    Column("job_id", Text, nullable=False),
     _project(),
     Column("prompt_id", ForeignKey(PROMPTS.c.id, ondelete="SET NULL")),
     Column("prompt_text", Text, nullable=False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 from tasks.database import Database
 
@@ -26,7 +26,7 @@ TRANSFERS = Table(
     TABLES,
     Column("id", _KEY, primary_key=True),
     Column("key", String(300), nullable=False, unique=True),
-    Column("job_id", String(36), nullable=False, index=True),
+    Column("job_id", Text, nullable=False, index=True),
     Column("kind", String(10), CheckConstraint("kind IN ('grant', 'deduct', 'expire')"), nullable=False),
     Column("outcome", String(10), CheckConstraint("outcome IN ('made', 'refused')"), nullable=False),
     Column("account", String(100), ForeignKey("credits_accounts.name"), nullable=False),

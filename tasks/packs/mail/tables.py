@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text
 
 from tasks.database import Database
 
@@ -12,7 +12,7 @@ TABLES = MetaData()
 DELIVERIES = Table(
     "mail_deliveries",
     TABLES,
-    Column("job_id", String(36), primary_key=True),
+    Column("job_id", Text, primary_key=True),
     Column("recipient", String(320), primary_key=True),
     Column("message_id", String(400), nullable=False),
     Column("outcome", String(10), CheckConstraint("outcome IN ('sent', 'deferred', 'refused')"), nullable=False),

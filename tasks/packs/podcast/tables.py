@@ -67,7 +67,7 @@ RUNS = Table(
     Column("speaker_profile", ForeignKey("podcast_speaker_profiles.name"), nullable=False),
     Column("episode_name", String(200), nullable=False),
     Column("status", String(7), nullable=False),
-    Column("job_id", String(36), unique=True),
+    Column("job_id", Text, unique=True),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),

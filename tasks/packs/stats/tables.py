@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Float, ForeignKey, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, CheckConstraint, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
 from tasks.database import Database
 
@@ -15,7 +15,7 @@ SAMPLES = Table(
     "stats_samples",
     TABLES,
     Column("id", _KEY, primary_key=True),
-    Column("job_id", String(36), nullable=False, unique=True),
+    Column("job_id", Text, nullable=False, unique=True),
     Column("at", BigInteger, nullable=False, index=True),
     Column("host", String(255), nullable=False),
     Column("cores", Integer, nullable=False),
