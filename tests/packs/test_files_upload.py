@@ -12,7 +12,7 @@ import pytest
 from tasks import Cancelled, FatalError
 from tasks.errors import ConfigurationError
 from tasks.packs import files
-from tasks.packs.files import intake, upload
+from tasks.packs.files import folder, intake, upload
 from tasks.packs.files.upload import Upload
 from tests.packs.support import Recorder
 
@@ -130,6 +130,37 @@ def test_links_inside_a_folder_are_refused_one_by_one(incoming: Path, root: Path
     result = take(incoming)
     assert (result.copied, result.refused) == (3, 2)
     assert not list(root.rglob("link.txt"))
+
+
+def test_a_folder_that_cannot_be_read_is_one_refusal(
+    incoming: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(names: Any, place: Path, real: Any = folder.listed) -> Any:
+        if list(names) == ["deep"]:
+            raise FatalError("'deep': this process has no permission for it")
+        return real(names, place)
+
+    monkeypatch.setattr(folder, "listed", listed)
+    (incoming / "z.txt").write_text("last")
+    assert states(take(incoming)) == {"a.txt": "copied", "deep": "refused", "z.txt": "copied"}
+
+
+def test_what_has_vanished_is_left_out(incoming: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "listdir", lambda place, real=os.listdir: [*real(place), "gone.txt"])
+    assert states(take(incoming)) == {"a.txt": "copied", "b.txt": "copied", "größe.txt": "copied"}
+
+
+def test_names_that_are_not_utf8_are_refused_one_by_one(incoming: Path, root: Path) -> None:
+    for name in (b"bad\xff.txt", b"bad\xfe.txt", b"bad?.txt"):
+        (incoming / os.fsdecode(name)).write_text("text")
+    (incoming / os.fsdecode(b"folder\xff")).mkdir()
+    result = take(incoming)
+    assert (result.copied, result.refused) == (4, 3)
+    assert {one.path for one in result.files if one.error == "its name is not UTF-8"} == {
+        f"{incoming}/bad?.txt",
+        f"{incoming}/folder?",
+    }
+    msgspec.json.encode(result)
 
 
 def test_a_link_that_comes_between_look_and_copy_is_not_followed(

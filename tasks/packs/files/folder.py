@@ -95,7 +95,11 @@ def made(names: Sequence[str]) -> Iterator[int]:
 def listed(names: Sequence[str], root: Path) -> list[tuple[str, os.stat_result]]:
     """What lies in a folder, by name, links as links; FatalError for what is no folder or may not be read."""
     with _explained("/".join(names)), _held(_descend(names, root=root)) as place:
-        return [(name, os.stat(name, dir_fd=place, follow_symlinks=False)) for name in sorted(os.listdir(place))]
+        found = []
+        for name in sorted(os.listdir(place)):
+            with suppress(FileNotFoundError):  # it has vanished meanwhile
+                found.append((name, os.stat(name, dir_fd=place, follow_symlinks=False)))
+        return found
 
 
 def chunks(file: IO[bytes], check: Callable[[], None]) -> Iterator[bytes]:

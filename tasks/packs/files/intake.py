@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tasks import FatalError
+from tasks.errors import printable
 from tasks.packs.files import folder
 
 
@@ -24,10 +25,11 @@ class Found(Struct, frozen=True, kw_only=True):
 
 def find(paths: Sequence[str], roots: Sequence[Path], at_most: int) -> list[Found]:
     """The files at `paths` (a folder stands for all that is in it), each once. FatalError for more than `at_most`."""
-    found: dict[str, Found] = {}
+    found: dict[tuple[str, str], Found] = {}
     for path in paths:
         for one in _at(path, roots):
-            found.setdefault(one.path, one)
+            # Names that are not UTF-8 may look the same.
+            found.setdefault((one.path, one.error and one.way), one)
             if len(found) > at_most:
                 raise FatalError(f"more than {at_most} files lie there; take them in by parts")
     return list(found.values())
@@ -64,9 +66,24 @@ def _inside(root: Path, names: Sequence[str]) -> Iterator[Found]:
 
 
 def _one(root: Path, names: Sequence[str], mode: int, size: int) -> Iterator[Found]:
-    if stat.S_ISDIR(mode):
-        yield from _inside(root, names)
-        return
     way = "/".join(names)
+    path = printable(f"{root}/{way}")
+    if not _is_utf8(way):
+        yield Found(path=path, root=root, way=way, error="its name is not UTF-8")
+        return
+    if stat.S_ISDIR(mode):
+        try:
+            yield from _inside(root, names)
+        except FatalError as refusal:
+            yield Found(path=path, root=root, way=way, error=refusal.detail)
+        return
     error = "" if stat.S_ISREG(mode) else "symbolic links are not followed" if stat.S_ISLNK(mode) else "it is no file"
-    yield Found(path=f"{root}/{way}", root=root, way=way, size=size, error=error)
+    yield Found(path=path, root=root, way=way, size=size, error=error)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
