@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from executors import assembly, packs
 from executors.settings import Settings
@@ -21,7 +21,7 @@ from gateway.app import create_app
 from tasks import FatalError
 from tasks.packs import credits as credits_pack
 from tasks.packs.credits import ledger, reading
-from tasks.packs.credits.tables import DATABASE, LOTS
+from tasks.packs.credits.tables import ACCOUNTS, DATABASE, LOTS
 from tasks.packs.credits.word import StatementQuery, Transfer
 from tests.gateway.conftest import client_of
 from tests.packs.support import Recorder
@@ -152,6 +152,13 @@ async def test_expiry_takes_what_has_expired_once(clock: Clock) -> None:
         ("grant", 100, 100, "job-1"),
     ]
     assert await balanced()
+
+
+@pytest.mark.usefixtures("book")
+async def test_expiry_opens_no_account() -> None:
+    await credits_pack.expire.function(Recorder("job-1").context, "nobody")
+    async with DATABASE.reading() as tables:
+        assert "nobody" not in (await tables.execute(select(ACCOUNTS.c.name))).scalars().all()
 
 
 @pytest.mark.usefixtures("book")

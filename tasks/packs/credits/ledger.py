@@ -65,6 +65,8 @@ async def deduct(wish: Wish) -> Transfer:
 async def expire(account: str, job_id: str) -> Expired:
     """Take from an account what has expired by now."""
     async with DATABASE.writing() as tables:
+        if not await _lapsed_lots(tables, account):
+            return Expired(0, 0)  # nor does it open an account that nobody knows
         cents = await _lock(tables, account)
         return await _lapse(tables, await _lapsed_lots(tables, account), cents, job_id)
 
