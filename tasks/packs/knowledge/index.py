@@ -20,8 +20,10 @@ from tasks.errors import printable
 from tasks.packs.knowledge.passages import passages
 from tasks.packs.knowledge.tables import CHUNKS, DATABASE, DOCUMENTS, WRITES
 
-DocumentId = Annotated[str, Meta(min_length=1, max_length=1024, description="your name for the document")]
-BaseName = Annotated[str, Meta(min_length=1, max_length=200, description="the knowledge base that it belongs to")]
+# Together, at four bytes a character, they fit into the 2,704 bytes that an index of PostgreSQL takes.
+MAX_ID = 600
+DocumentId = Annotated[str, Meta(min_length=1, max_length=MAX_ID, description="your name for the document")]
+BaseName = Annotated[str, Meta(min_length=1, max_length=60, description="the knowledge base that it belongs to")]
 Title = Annotated[str, Meta(max_length=300)]
 
 #: The knowledge base of documents that name none.
@@ -93,11 +95,13 @@ async def put(context: Context, document: Document) -> Indexed:
 async def remove(document_ids: Sequence[str]) -> Removed:
     """Delete documents, with everything that was kept of them."""
     wanted = list(dict.fromkeys(document_ids))
-    mine = select(DOCUMENTS.c.id).where(DOCUMENTS.c.document_id.in_(wanted))
+    mine = select(DOCUMENTS.c.id, DOCUMENTS.c.document_id).where(DOCUMENTS.c.document_id.in_(wanted))
     async with DATABASE.writing() as tables:
-        chunks = await tables.execute(delete(CHUNKS).where(CHUNKS.c.document.in_(mine)))
-        gone = delete(DOCUMENTS).where(DOCUMENTS.c.document_id.in_(wanted)).returning(DOCUMENTS.c.document_id)
-        there = set((await tables.execute(gone)).scalars())
+        # The documents before their passages, as `put` does: else the two could wait for each other.
+        rows = (await tables.execute(mine.order_by(DOCUMENTS.c.id).with_for_update())).all()
+        ids, there = [row.id for row in rows], {row.document_id for row in rows}
+        chunks = await tables.execute(delete(CHUNKS).where(CHUNKS.c.document.in_(ids)))
+        await tables.execute(delete(DOCUMENTS).where(DOCUMENTS.c.id.in_(ids)))
     return Removed(
         deleted=[name for name in wanted if name in there],
         not_found=[name for name in wanted if name not in there],

@@ -15,6 +15,7 @@ from tasks.packs.knowledge.index import DEFAULT_BASE, BaseName, Document, Docume
 
 QUEUE = "knowledge_default"
 
+Path = Annotated[str, Meta(max_length=1024)]
 DocumentIds = Annotated[list[DocumentId], Meta(min_length=1, max_length=1000)]
 
 
@@ -49,7 +50,7 @@ async def vectorize_document(
     context: Context,
     document_id: DocumentId,
     text: str | None = None,
-    path: str | None = None,
+    path: Path | None = None,
     knowledge_base: BaseName = DEFAULT_BASE,
     title: Title | None = None,
 ) -> Indexed:
