@@ -39,6 +39,11 @@ def test_a_text_without_sentences_is_read_from_its_beginning() -> None:
     assert sentences("图书馆九点开门。欢迎大家。") == []
 
 
+def test_a_text_of_nothing_but_abbreviations_is_parted_at_once() -> None:
+    text = "Dr. " * 120_000 + "He met Dr. Ann Lee of Acme Inc. London. It was late in the day."
+    assert sentences(text)[-1] == "It was late in the day."
+
+
 def test_the_telling_sentences_come_in_the_order_of_the_text() -> None:
     found = telling(LIBRARY, 3)
     assert "It was raining on Tuesday afternoon." not in [sentence.text for sentence in found]

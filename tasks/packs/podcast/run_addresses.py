@@ -19,12 +19,15 @@ from tasks.packs.podcast.pack import PODCAST
 from tasks.packs.podcast.profile import Name
 from tasks.packs.podcast.run import Run
 from tasks.packs.podcast.script import Turn
-from tasks.packs.podcast.source import Source, SourceId, Title
+from tasks.packs.podcast.source import SourceId, Title
 from tasks.packs.podcast.utterance import is_speakable
 
 #: Runs speak in lower case, their tasks in Celery's.
 Status = Literal["pending", "started", "success", "failure", "revoked"]
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$(?!\n)")]
+
+#: Characters of a source by which its language is judged.
+_JUDGED = 20_000
 
 
 class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,18 +188,18 @@ async def _check(wish: Wish) -> None:
         raise InvalidArguments(f"there is no episode profile {wish.episode_profile!r}", "/episode_profile")
     if not await profile.speaker_profiles(wish.speaker_profile):
         raise InvalidArguments(f"there is no speaker profile {wish.speaker_profile!r}", "/speaker_profile")
-    found = {each.id: each for each in await source.read_all(wish.source_ids)}
+    found = await source.beginnings(wish.source_ids, _JUDGED)
     for n, source_id in enumerate(wish.source_ids):
         if why := _fault(source_id, found, wish.source_ids[:n]):
             raise InvalidArguments(f"the source {source_id!r} {why}", f"/source_ids/{n}")
 
 
-def _fault(source_id: str, found: dict[str, Source], before: Sequence[str]) -> str:
+def _fault(source_id: str, found: dict[str, str], before: Sequence[str]) -> str:
     if source_id not in found:
         return "is not there: POST /api/podcast/sources adds one"
     if source_id in before:
         return "is named twice"
-    if not is_speakable(found[source_id].text):
+    if not is_speakable(found[source_id]):
         return "is not in English: the voice can speak no other language, so no Chinese"
     return ""
 

@@ -49,13 +49,14 @@ def telling(text: str, count: int) -> list[Sentence]:
 
 
 def _parted(paragraph: str) -> list[str]:
-    parts: list[str] = []
+    parts: list[list[str]] = []
     for part in _END.split(paragraph):
-        if parts and _ABBREVIATION.search(parts[-1]):
-            parts[-1] = f"{parts[-1]} {part}"
+        # Its end alone: no abbreviation is longer, and a text may be one of thousands of them.
+        if parts and _ABBREVIATION.search(parts[-1][-1][-8:]):
+            parts[-1].append(part)
         else:
-            parts.append(part)
-    return parts
+            parts.append([part])
+    return [" ".join(pieces) for pieces in parts]
 
 
 def _fits(sentence: str) -> bool:

@@ -91,6 +91,14 @@ async def read_all(source_ids: Sequence[str]) -> list[Source]:
     return [found[source_id] for source_id in source_ids if source_id in found]
 
 
+async def beginnings(source_ids: Sequence[str], characters: int) -> dict[str, str]:
+    """By their ids, at most so many characters of the text of each that there is."""
+    beginning = func.substr(SOURCES.c.text, 1, characters).label("beginning")
+    wanted = select(SOURCES.c.id, beginning).where(SOURCES.c.id.in_(source_ids))
+    async with DATABASE.reading() as tables:
+        return {row.id: row.beginning for row in await tables.execute(wanted)}
+
+
 async def listing(limit: int, before: str | None) -> list[Summary]:
     """By id, the highest first; ids that were given out rise with the time."""
     size = func.length(SOURCES.c.text).label("characters")
