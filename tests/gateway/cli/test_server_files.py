@@ -162,7 +162,7 @@ def test_the_image_is_built_from_the_lock_and_is_not_root() -> None:
     steps = dockerfile.parse_file(str(DEPLOY / "Dockerfile"))
     first, second = (n for n, step in enumerate(steps) if step.cmd.upper() == "FROM")
     build, image = steps[first:second], steps[second:]
-    assert any("--require-hashes -r $LOCK" in " ".join(step.value) for step in build)
+    assert any("--no-deps --require-hashes --only-binary :all: -r $LOCK" in " ".join(step.value) for step in build)
     assert [step.value for step in build if step.cmd.upper() == "ARG"] == [("LOCK=requirements.txt",)]
     last = {step.cmd.upper(): step.value for step in image}
     assert last["USER"] == ("10001",)
