@@ -52,6 +52,7 @@ class Role(NamedTuple):
     """
 
     name: str
+    instance: str
     slots: int
     pool: str
     word: Word
@@ -119,7 +120,7 @@ class Carrier:
 
     async def _siblings(self) -> int:
         """The living processes of this worker; the dead are struck off: they could not do it themselves."""
-        mine = [worker for worker in await self._store.workers() if worker.name == self._role.name]
+        mine = [worker for worker in await self._store.workers() if worker.instance == self._role.instance]
         dead = [worker.owner for worker in mine if is_dead(worker.owner)]
         for owner in dead:
             await self._store.gone(owner)
@@ -172,6 +173,7 @@ class Carrier:
         handle.bind(LoopClient(control))
         role = self._role
         self._heartbeat = Heartbeat(self._store, claimer, role.name, role.pool, self, self._registry)
+        self._heartbeat.instance = role.instance
         await self._heartbeat.start()
         self._upkeep = Upkeep(self._store, settings.result_expires, settings.job_retention)
         self._parent_watch = asyncio.create_task(self._watch_parent(), name="jobgate-parent-watch")

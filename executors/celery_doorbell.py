@@ -59,9 +59,9 @@ class Ring(NamedTuple):
     level: int = 0
 
 
-def canary_queue(worker: str) -> str:
-    """Where this one worker listens, and no other."""
-    return f"{CANARY}.{worker}"
+def canary_queue(instance: str) -> str:
+    """Returns the queue on which this worker, and no other of its name, gets pings."""
+    return f"{CANARY}.{instance}"
 
 
 def headers(ring: Ring) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class CeleryExecutor:
         self._store = store
         self._patience = patience
         self._ears = Ears(patience.life, time.monotonic())
-        self._deaf: set[str] = set()
+        #: The workers that do not consume: instance and name.
+        self._deaf: dict[str, str] = {}
         self._carrying = True
         self._limited_pause = LIMITED_PAUSE
         self._queues = [queue for group in queues for queue in group]
@@ -110,7 +111,7 @@ class CeleryExecutor:
             detail = "the broker is away; the log has its words"
             return Health(ok=False, detail=detail, away_since=self._doorbell.away_since)
         slots = sum(worker.slots for worker in self._workers)
-        deaf = f"; {len(self._deaf)} deaf: {', '.join(sorted(self._deaf))}" if self._deaf else ""
+        deaf = f"; {len(self._deaf)} deaf: {', '.join(sorted(self._deaf.values()))}" if self._deaf else ""
         words = f"the broker answers; {slots} slots on {len(self._workers)} live workers{deaf}"
         return Health(ok=slots > 0 and not deaf, detail=words)
 
@@ -125,7 +126,7 @@ class CeleryExecutor:
         if self._workers or self._ears.settling(now):
             return None
         if self._deaf:
-            return Trouble(code="deaf", detail=f"{', '.join(sorted(self._deaf))} lives, but does not consume")
+            return Trouble(code="deaf", detail=f"{', '.join(sorted(self._deaf.values()))} lives, but does not consume")
         return Trouble(code="workers", detail="no Celery worker shows life")
 
     @property
@@ -215,25 +216,30 @@ class CeleryExecutor:
     async def _see_workers(self, now: float) -> None:
         if now - self._workers_at >= WORKERS_PAUSE:
             self._workers_at = now
-            found = await self._store.workers()
-            self._ears.read([w for w in found if w.mode == Mode.CELERY and not w.draining], time.monotonic())
-            await self._call_deaf(now)
-            self._workers = [worker for worker in self._ears.live if worker.name not in self._deaf]
+            found = [worker for worker in await self._store.workers() if worker.mode == Mode.CELERY]
+            # A worker drains as a whole: one of its processes may say so later than the others.
+            draining = {worker.instance for worker in found if worker.draining}
+            self._ears.read([worker for worker in found if worker.instance not in draining], time.monotonic())
+            await self._call_deaf(now, draining)
+            self._workers = [worker for worker in self._ears.live if worker.instance not in self._deaf]
             self._known = {task for worker in self._workers for task in worker.tasks}
             self._strangers.forget(self._known)
             self._release_canaries(now)
 
-    async def _call_deaf(self, now: float) -> None:
-        """Say who is deaf: the worker itself reads it in the registry, and does something about it."""
+    async def _call_deaf(self, now: float, draining: set[str]) -> None:
+        """Marks the workers that do not consume: each reads the mark in the registry and acts on it.
+
+        The mark of a worker that drains stays: its children kill a parent that hangs, and they need the mark for it.
+        """
         patience = self._patience.canary
         deaf = self._ears.deaf(patience if self._carrying else min(patience, EAGER_PATIENCE), now)
-        for name in sorted(deaf - self._deaf):
-            log.warning("worker %s lives, but does not consume: it gets no more rings until it answers", name)
-            await self._store.call_deaf(name)
-        for name in sorted(self._deaf - deaf):
-            log.warning("worker %s is not deaf any more, or gone", name)
-            await self._store.call_deaf(name, deaf=False)
-        self._deaf = deaf
+        for instance in sorted(deaf.keys() - self._deaf.keys()):
+            log.warning("relay: worker %s lives, but does not consume: no messages until it answers", deaf[instance])
+            await self._store.call_deaf(instance)
+        for instance in sorted(self._deaf.keys() - deaf.keys() - draining):
+            log.warning("relay: worker %s consumes again, or is gone", self._deaf[instance])
+            await self._store.call_deaf(instance, deaf=False)
+        self._deaf = {instance: name for instance, name in self._deaf.items() if instance in draining} | deaf
 
     def _release_canaries(self, now: float) -> None:
         if self._doorbell.error is not None or self._canaries_lost:
@@ -241,8 +247,8 @@ class CeleryExecutor:
             self._ears.forgive(now)
             return
         silence = CANARY_PAUSE if self._carrying else EAGER_CANARY_PAUSE
-        if names := self._ears.unheard(silence, now):
-            self._doorbell.ring([Ring(new_id(), CANARY, canary_queue(name)) for name in names])
+        if instances := self._ears.unheard(silence, now):
+            self._doorbell.ring([Ring(new_id(), CANARY, canary_queue(instance)) for instance in instances])
 
     def _broker_is_there(self, now: float) -> bool:
         if now - self._broker_at >= BROKER_PAUSE:

@@ -26,9 +26,10 @@ from executors.celery_app import make_celery
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.deafness import Remedy
-from executors.identity import host
+from executors.identity import host, make_instance
 from executors.settings import Settings
 from executors.word import Word
+from executors.worker_name import WorkerName
 from tasks.admission import Admission
 from tasks.errors import InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
@@ -56,6 +57,8 @@ class Worker:
         self.queues = [queue for group in order for queue in group]
         self._word = Word(self.queues)
         self._parent = os.getpid()
+        self._instance = make_instance()
+        self._name = WorkerName(settings)
         self._remedy = Remedy(self._start_anew_soon, settings.drain_timeout + EXIT_GRACE)
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
@@ -87,7 +90,7 @@ class Worker:
             if self._carrier is None:
                 slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
                 pool, word, control = self._settings.celery_pool, self._word, self._control
-                role = Role(control.name, slots, pool, word, control.obey, self._remedy.take_in)
+                role = Role(control.name, self._instance, slots, pool, word, control.obey, self._remedy.take_in)
                 self._carrier = Carrier(self._settings, self.registry, role)
             return self._carrier
 
@@ -116,14 +119,15 @@ class Worker:
 
         self.app.task(name=name, bind=True, typing=False)(answer)
 
-    def _named(self, sender: str | None = None, **_: Any) -> None:
-        self._control.name = sender or self._control.name
+    def _named(self, sender: str, instance: Any, **_: Any) -> None:
+        """Before Celery uses the node name anywhere: commands by wire reach every worker of one name."""
+        self._control.name = instance.hostname = self._name.reserve(sender, self._instance)
 
-    def _listen_to_canaries(self, sender: str, instance: Any, **_: Any) -> None:
+    def _listen_to_canaries(self, instance: Any, **_: Any) -> None:
         """After Celery's own choice of queues, which `-Q` may have narrowed: the registry names those that are left."""
         chosen = instance.app.amqp.queues.consume_from
         self._word.queues = [queue for queue in self.queues if queue in chosen]
-        name = canary_queue(sender)
+        name = canary_queue(self._instance)
         queue = instance.app.amqp.queues.select_add(Queue(name, routing_key=name, expires=CANARY_LIFE))
         queue.exchange = Exchange("")  # Celery put its default there; a binding would outlive the worker
 
@@ -174,6 +178,7 @@ class Worker:
         """At the very end of the parent: become a new worker, of the same pid and command line, with today's code."""
         if self._word.anew and os.getpid() == self._parent:
             sys.stdout.flush()
+            self._name.release()
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own command line
 
     def _end(self, **_: Any) -> None:

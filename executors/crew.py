@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from executors.reason import shown
 from tasks.admission import new_id
 from tasks.command import Command, Verb, to_command
 from tasks.errors import UnknownWorker
 from tasks.job import Mode
 from tasks.store import commands
 from tasks.store.backend import Query
-from tasks.store.store import JobStore
+from tasks.store.store import COMMAND_AGE, JobStore
 from tasks.worker import WORKER_TTL, Worker, worker_state
 
 #: Seconds between two looks for an answer.
@@ -40,7 +41,7 @@ class Crew:
             there = ", ".join(sorted({worker.name for worker in live})) or "none"
             raise UnknownWorker(f"no worker {name!r} shows life; those that do: {there}")
         ids = [[new_id()] for _ in targets]
-        rows = [[*each, target] for each, target in zip(ids, targets, strict=True)]
+        rows = [[*each, *target] for each, target in zip(ids, targets, strict=True)]
         await self._store.run(commands.ASK, rows, verb=verb, argument=argument)
         return await self._answers(ids, wait)
 
@@ -61,9 +62,16 @@ class Crew:
 
 
 #: Whoever asks looks first whether the registry shows what no worker can say of itself.
-_SEEN = [Query(sql, {"age": WORKER_TTL}) for sql in (commands.SEE_ENDED, commands.SEE_RESTARTED)]
+_SEEN = [
+    *(
+        Query(sql, {"age": WORKER_TTL})
+        for sql in (commands.SEE_ENDED, commands.SEE_RESTARTED, commands.SEE_NOT_BACK, commands.SEE_LOST)
+    ),
+    Query(commands.SEE_UNANSWERED, {"age": COMMAND_AGE}),
+]
 
 
-def _target(worker: Worker) -> str:
-    """The processes of a Celery worker are one; gateways of one host have one name, and each is told."""
-    return worker.name if worker.mode == Mode.CELERY else worker.owner
+def _target(worker: Worker) -> tuple[str, str]:
+    """The id to which a command goes, and the name to show: the processes of a Celery worker share one command; each
+    gateway gets its own."""
+    return (worker.instance, worker.name) if worker.mode == Mode.CELERY else (worker.owner, shown(worker))

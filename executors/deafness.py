@@ -38,7 +38,9 @@ class Remedy:
     def take_in(self, deaf: bool) -> None:
         """What the registry says, again and again, in any process of the worker."""
         since, now = self._get(_SINCE), time.monotonic()
-        if not deaf:
+        if self.ended:  # whatever the registry says now: a parent that hangs does not end by the signal alone
+            self._end(now)
+        elif not deaf:
             self._set(_SINCE, 0.0)
         elif not since:
             log.error("this worker lives, but hears nothing: it connects to the broker anew")

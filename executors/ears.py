@@ -17,7 +17,7 @@ HELD_UP = 1.5
 
 
 class _Ear:
-    """One worker by name. Moments are those of `time.monotonic`; `called_at` while a canary is unanswered."""
+    """One worker. Moments are those of `time.monotonic`; `called_at` while a canary is unanswered."""
 
     __slots__ = ("called_at", "calls", "heard", "heard_at", "last_call")
 
@@ -39,7 +39,9 @@ class Ears:
         self._silence = silence
         self._began = self._read_at = now
         self._seen: dict[str, tuple[int, float]] = {}
+        #: By instance: two workers of one name answer each for itself.
         self._ears: dict[str, _Ear] = {}
+        self._names: dict[str, str] = {}
         self.live: Sequence[Worker] = []
         self.answers = 0
 
@@ -51,31 +53,32 @@ class Ears:
         found = list(workers)
         self._seen = {worker.owner: self._showed_life(worker, now) for worker in found}
         self.live = [worker for worker in found if now - self._seen[worker.owner][1] < self._silence]
-        names = {worker.name for worker in self.live}
-        self._ears = {name: self._ears.get(name) or _Ear(now) for name in names}
+        self._names = {worker.instance: worker.name for worker in self.live}
+        self._ears = {instance: self._ears.get(instance) or _Ear(now) for instance in self._names}
         for ear in self._ears.values():
             ear.heard = {owner: number for owner, number in ear.heard.items() if owner in self._seen}
         for worker in self.live:
             self._listen(worker, now)
 
     def unheard(self, pause: float, now: float) -> list[str]:
-        """Whom to send a canary now: the workers with an idle slot that heard nothing for `pause` seconds."""
-        idle = {worker.name for worker in self.live if worker.busy < worker.slots}
+        """Returns the instances to ping now: those with an idle slot that got nothing for `pause` seconds."""
+        idle = {worker.instance for worker in self.live if worker.busy < worker.slots}
         due = []
-        for name in sorted(idle):
-            ear = self._ears[name]
+        for instance in sorted(idle):
+            ear = self._ears[instance]
             since = ear.heard_at if ear.called_at is None else ear.last_call
             if now - since >= (pause if ear.called_at is None else REPEAT):
                 ear.called_at = now if ear.called_at is None else ear.called_at
                 ear.last_call, ear.calls = now, ear.calls + 1
-                due.append(name)
+                due.append(instance)
         return due
 
-    def deaf(self, patience: float, now: float) -> set[str]:
-        """The workers that live, and have left more than one canary unanswered for `patience` seconds."""
+    def deaf(self, patience: float, now: float) -> dict[str, str]:
+        """Returns instance and name of the workers that live and left more than one ping unanswered for `patience`
+        seconds."""
         return {
-            name
-            for name, ear in self._ears.items()
+            instance: self._names[instance]
+            for instance, ear in self._ears.items()
             if ear.called_at is not None and ear.calls > 1 and now - ear.called_at >= patience
         }
 
@@ -93,7 +96,7 @@ class Ears:
         return before if before is not None and before[0] == worker.seen_at else (worker.seen_at, now)
 
     def _listen(self, worker: Worker, now: float) -> None:
-        ear = self._ears[worker.name]
+        ear = self._ears[worker.instance]
         known = ear.heard.get(worker.owner)
         ear.heard[worker.owner] = worker.heard
         # A process that is new to us may have heard what others rang: only what it hears from now on is an answer.

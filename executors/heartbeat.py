@@ -70,6 +70,8 @@ class Heartbeat:
         self._versions = _versions(claimer.mode)
         self._orders: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        #: The worker whose process this is; a process by itself is its own.
+        self.instance = claimer.owner
         self.draining = False
         self.heard = 0
         self.deaf = False
@@ -90,7 +92,7 @@ class Heartbeat:
         """Answer a canary: what it was sent for is the line in the registry."""
         self.heard += 1
         if self.deaf:
-            await self._store.call_deaf(self._name, deaf=False)
+            await self._store.call_deaf(self.instance, deaf=False)
         await self.beat()
 
     async def beat(self) -> None:
@@ -99,6 +101,7 @@ class Heartbeat:
             Worker(
                 owner=self._claimer.owner,
                 name=self._name,
+                instance=self.instance,
                 host=host(),
                 pid=os.getpid(),
                 mode=self._claimer.mode,

@@ -25,6 +25,11 @@ def make_owner() -> str:
     return "/".join([host(), _boot(), str(pid), _start_of(pid) or "0", secrets.token_hex(4)])
 
 
+def make_instance() -> str:
+    """`host/boot/pid/start` of this process: the same before and after it executes itself again."""
+    return make_owner().rpartition("/")[0]
+
+
 def is_dead(owner: str) -> bool:
     """Whether the owner certainly lives no more: a process of this host and boot that is not there now.
 

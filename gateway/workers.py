@@ -32,6 +32,7 @@ class WorkerView(Struct, frozen=True, kw_only=True):
 
     owner: str
     name: str
+    instance: Annotated[str, Meta(description="Shared by the processes of one worker, and by no others")]
     host: str
     pid: int
     mode: str
@@ -63,7 +64,7 @@ class WorkerList(Struct, frozen=True, kw_only=True):
 class CommandView(Struct, frozen=True, kw_only=True):
     """What a worker was told. `state` is "done", "failed", "under way" (it has begun) or "not answered yet".
 
-    `outcome` is in the worker's own words; `worker` a Celery worker's name, or the owner of a gateway with threads.
+    `outcome` is in the worker's own words; `worker` its name.
     """
 
     id: views.Id
@@ -143,7 +144,7 @@ async def _argument(call: Call, verb: Verb, wanted: CommandQuery) -> str | None:
 def _command_view(command: Command) -> CommandView:
     return CommandView(
         id=command.id,
-        worker=command.target,
+        worker=command.worker,
         verb=command.verb,
         argument=command.argument,
         state=_state(command),

@@ -28,12 +28,13 @@ class Command(Struct, frozen=True, kw_only=True):
 
     `verb` is a Verb, if it is not one of another release.
 
-    `target` is a Celery worker's name or a gateway's owner. Times are milliseconds since the epoch; `taken_at` is
-    when the worker began, `outcome` its own words, `ok` whether it did what it was told.
+    `target` is a Celery worker's instance or a gateway's owner, `worker` its name. Times are milliseconds since the
+    epoch; `taken_at` is when the worker began, `outcome` its own words, `ok` whether it did what it was told.
     """
 
     id: str
     target: str
+    worker: str
     verb: str
     argument: str | None
     asked_at: int

@@ -13,11 +13,12 @@ WORKER_TTL = 10_000
 class Worker(Struct, frozen=True, kw_only=True):
     """One process that claims jobs: the gateway in thread mode, a Celery child, or a Celery worker with threads.
 
-    `owner` is unique for the process's life; `name` is shared by the children of one Celery worker
-    (`celery@host`); times are milliseconds since the epoch on the store's clock, but for `clock_at`: its own clock's,
-    when it was `seen_at`; 0 where it is not known. `broker` is where it listens, without credentials, "" for nowhere.
-    `heard` counts the rings that reached the process; `deaf`: it showed life, but did not answer one that was for it.
-    `memory` is resident bytes, `abandoned` how many threads were given up with a body that could not be ended.
+    `owner` is unique for the process's life. `instance` identifies the worker: its children share it, and it stays when
+    the worker executes itself again; `name` is what people call it (`celery@host`). Times are milliseconds since the
+    epoch on the store's clock, but for `clock_at`: its own clock's, when it was `seen_at`; 0 where it is not known.
+    `broker` is where it listens, without credentials, "" for nowhere. `heard` counts the messages that reached the
+    process; `deaf`: it showed life, but did not answer one that was for it. `memory` is resident bytes, `abandoned` how
+    many threads were given up with a body that could not be ended.
     """
 
     owner: str
@@ -32,6 +33,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...]
     version: str
     draining: bool
+    instance: str = ""
     broker: str = ""
     memory: int = 0
     versions: dict[str, str] = {}

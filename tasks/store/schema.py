@@ -142,6 +142,8 @@ workers = Table(
     metadata,
     Column("owner", Text, primary_key=True),
     Column("name", Text, nullable=False),
+    # The worker whose process it is: equal names do not make two workers one.
+    Column("instance", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("mode", Text, nullable=False),
@@ -229,6 +231,7 @@ commands = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("target", Text, nullable=False),
+    Column("worker", Text, nullable=False),
     Column("verb", Text, nullable=False),
     Column("argument", Text),
     Column("asked_at", BigInteger, nullable=False),

@@ -180,6 +180,7 @@ class JobStore(Reader):
         own = (
             "owner",
             "name",
+            "instance",
             "host",
             "pid",
             "mode",
@@ -194,7 +195,7 @@ class JobStore(Reader):
             "memory",
         )
         values = {name: getattr(worker, name) for name in own}
-        addressee = {"owner": worker.owner, "name": worker.name, "age": COMMAND_AGE}
+        addressee = {"owner": worker.owner, "instance": worker.instance, "age": COMMAND_AGE}
         deaf, told = await self.writer.run(
             Query(workers.BEAT, {**values, **lists, "draining": int(worker.draining)}),
             Query(commands.TAKE, addressee),
@@ -202,9 +203,9 @@ class JobStore(Reader):
         )
         return Told(bool(deaf[0][0]), [to_command(row) for row in told])
 
-    async def call_deaf(self, name: str, deaf: bool = True) -> None:
-        """Tell all processes of this worker that it does not hear, or that it does."""
-        await self.writer.run(Query(workers.DEAF if deaf else workers.HEARS, {"name": name}))
+    async def call_deaf(self, instance: str, deaf: bool = True) -> None:
+        """Marks all processes of this worker as not consuming, or as consuming again."""
+        await self.writer.run(Query(workers.DEAF if deaf else workers.HEARS, {"instance": instance}))
 
     async def gone(self, owner: str) -> None:
         """Take a carrier out of the registry."""

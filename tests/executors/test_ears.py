@@ -17,7 +17,10 @@ STEP = 0.25
 
 
 class Registry:
-    """Readings in steps of a quarter of a second; who is `up` shows life in each, and who `hears` answers at once."""
+    """Two workers of one name, read in steps of a quarter of a second.
+
+    Those in `up` show life in each step, those in `hears` answer a ping at once.
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -41,18 +44,18 @@ class Registry:
 
     def _worker(self, name: str) -> Worker:
         return Worker(
-            owner=f"host/boot/1/1/{name}/{self.life}", name=name, host="host", pid=1, mode="celery", pool="prefork",
-            slots=1, busy=int(name in self.busy), queues=("celery",), tasks=(), version="1", draining=False,
-            seen_at=self.beats if name in self.up else 0, heard=self.heard[name],
+            owner=f"host/boot/1/1/{name}/{self.life}", name="celery@host", instance=name, host="host", pid=1,
+            mode="celery", pool="prefork", slots=1, busy=int(name in self.busy), queues=("celery",), tasks=(),
+            version="1", draining=False, seen_at=self.beats if name in self.up else 0, heard=self.heard[name],
         )  # fmt: skip
 
     @property
     def deaf(self) -> set[str]:
-        return self.ears.deaf(PATIENCE, self.now)
+        return set(self.ears.deaf(PATIENCE, self.now))
 
     @property
     def live(self) -> set[str]:
-        return {worker.name for worker in self.ears.live}
+        return {worker.instance for worker in self.ears.live}
 
 
 @pytest.fixture
@@ -169,6 +172,20 @@ def test_a_deaf_worker_connects_anew_then_ends_then_is_killed(
     clock[0] += 1
     remedy.take_in(True)
     assert sent[1] == (os.getpid(), signal.SIGKILL)
+
+
+def test_a_parent_that_hangs_while_it_drains_is_killed_although_the_mark_is_gone(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
+    remedy = Remedy(lambda: None, grace=7.0)
+    remedy.take_in(True)
+    clock[0] += HOPE
+    remedy.take_in(True)
+    clock[0] += 7
+    remedy.take_in(False)
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
 
 
 def test_a_worker_that_hears_again_is_left_in_peace(clock: list[float]) -> None:

@@ -267,11 +267,12 @@ async def test_a_verdict_that_crosses_with_the_workers_own_word_does_not_stay(
     relay = CeleryExecutor(store, "redis://127.0.0.1:1/0", [["q"]], Patience(), Strangers())
     await store.beat(worker("w", mode="celery"))
 
-    async def written(verdict: set[str]) -> bool:
-        monkeypatch.setattr(relay._ears, "deaf", lambda patience, now: verdict)
-        await relay._call_deaf(0)
+    async def written(verdict: set[str], draining: bool = False) -> bool:
+        monkeypatch.setattr(relay._ears, "deaf", lambda patience, now: dict.fromkeys(verdict, "celery@host"))
+        await relay._call_deaf(0, {instance} if draining else set())
         return (await store.workers())[0].deaf
 
-    name = (await store.workers())[0].name
-    assert await written({name})
+    instance = (await store.workers())[0].instance
+    assert await written({instance})
+    assert await written(set(), draining=True), "its children need the mark to end a parent that hangs"
     assert not await written(set())

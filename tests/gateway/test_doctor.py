@@ -32,7 +32,7 @@ QUEUES = ["high", "celery", "low"]
 WORKER = Worker(
     owner="here/b00t-1/1/1/ab", name="celery@here", host="here", pid=1, mode="celery", pool="prefork", slots=2, busy=0,
     queues=("high", "celery", "low"), tasks=("tests.read", "tests.anything", "tests.nothing"), version="0.1.0",
-    draining=False,
+    draining=False, instance="here/b00t-1/1/1",
 )  # fmt: skip
 
 

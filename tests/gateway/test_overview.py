@@ -21,6 +21,7 @@ READ = {"task": "tests.read", "kwargs": {"path": "a.txt"}}
 WORKER = Worker(
     owner="host/boot/1/1/ab", name="celery@host", host="host", pid=1, mode="celery", pool="prefork", slots=4, busy=1,
     queues=("celery", "low"), tasks=("tests.read",), version="0.1.0", draining=False,
+    instance="here/b00t-1/1/1",
 )  # fmt: skip
 
 
@@ -208,6 +209,28 @@ async def test_a_worker_that_does_not_answer_is_said_not_to(client: httpx2.Async
     assert ended["state"] == ("done" if command.verb == "shutdown" else "under way")
 
 
+async def test_a_command_that_nobody_will_finish_fails(client: httpx2.AsyncClient, hand: Hand) -> None:
+    await hand.store.beat(WORKER)
+    grow = f"/api/v1/workers/{WORKER.name}/grow?wait=0"
+    await client.post(grow)
+    assert (await hand.store.beat(WORKER)).commands
+    await client.post(grow)
+    await client.post(f"/api/v1/workers/{WORKER.name}/restart?wait=0")
+    assert {each["state"] for each in (await get(client, "/api/v1/workers/commands"))["commands"]} == {
+        "under way",
+        "not answered yet",
+    }
+    await hand.store.gone(WORKER.owner)
+    await hand.store.run("UPDATE commands SET asked_at = asked_at - 61000")
+    await hand.store.run("UPDATE commands SET taken_at = {now} - 121000, taken_by = 'o' WHERE verb = 'restart'")
+    found = (await get(client, "/api/v1/workers/commands"))["commands"]
+    assert {(each["state"], each["outcome"]) for each in found} == {
+        ("failed", "ended, and did not start again within 2 minutes"),
+        ("failed", "the process that began it ended before it answered"),
+        ("failed", "no process of the worker took it in time"),
+    }
+
+
 async def test_a_worker_without_a_sign_of_life_is_lost(client: httpx2.AsyncClient, hand: Hand) -> None:
     await hand.store.beat(WORKER)
     assert (await get(client, "/api/v1/workers"))["workers"][0]["state"] == "up"
@@ -215,7 +238,7 @@ async def test_a_worker_without_a_sign_of_life_is_lost(client: httpx2.AsyncClien
     found = await get(client, "/api/v1/workers")
     assert (found["workers"], found["lost"][0]["state"]) == ([], "lost")
     await hand.store.beat(WORKER)
-    await hand.store.call_deaf("celery@host")
+    await hand.store.call_deaf(WORKER.instance)
     assert (await get(client, "/api/v1/workers"))["workers"][0]["state"] == "deaf"
 
 

@@ -25,6 +25,7 @@ LIMITED = {"task": "tests.anything"}
 WORKER = Worker(
     owner="hand", name="celery@here", host="here", pid=7, mode="celery", pool="prefork", slots=2, busy=0,
     queues=("celery", "low"), tasks=("tests.read", "tests.anything"), version="0.1.0", draining=False,
+    instance="here/b00t-1/1/1",
 )  # fmt: skip
 
 
@@ -123,7 +124,7 @@ async def test_its_queue_is_paused(client: httpx2.AsyncClient, worker: Worker) -
 
 async def test_a_worker_that_does_not_hear_is_no_consumer(client: httpx2.AsyncClient, hand: Hand) -> None:
     await hand.store.beat(WORKER)
-    await hand.store.call_deaf(WORKER.name)
+    await hand.store.call_deaf(WORKER.instance)
     (reason,) = await why(client, await submit(client))
     assert (reason["code"], reason["data"]["last_consumers"][0]["state"]) == ("nobody_consumes", "deaf")
     assert "celery@here (pid 7) lives and does not hear the broker" in reason["detail"]
