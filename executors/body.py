@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from executors.loop_thread import LoopThread
 from tasks.errors import LeaseLost
 
 T = TypeVar("T")
@@ -50,43 +51,11 @@ class Interruption:
         task.uncancel()
         return reason()
 
-
-class AsyncSeat:
-    """A body on a loop of its own thread."""
-
-    def __init__(self, bodies: LoopThread) -> None:
-        self._bodies = bodies
-        self._interruption = Interruption()
-        self._body: Future[Any] | None = None
-        self._task: asyncio.Task[Any] | None = None
-
-    def start(self, body: Callable[[Interruption], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Run `body(interruption)` there."""
-        self._body = started = self._bodies.submit(self._run(body))
-        return started
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the body has not ended, even if nobody waits for it."""
-        return self._task is not None and not self._task.done()
-
-    def interrupt(self, reason: type[BaseException]) -> None:
-        self._interruption.reason = reason
-        if reason is LeaseLost and self._body is not None:
-            self._body.cancel()  # nobody waits for this body any more
-        else:
-            self._bodies.loop.call_soon_threadsafe(self._cancel)
-
-    async def _run(self, body: Callable[[Interruption], Coroutine[Any, Any, T]]) -> T:
-        self._task = asyncio.current_task()
-        if self._interruption.reason is not None:
-            self._cancel()
-        return await body(self._interruption)
-
-    def _cancel(self) -> None:
-        # The task and not its future: that one would tell its waiter at once that there is no result.
-        if self._task is not None:
-            self._task.cancel()
+    def check(self) -> None:
+        """Raise what came before the body began."""
+        reason, self.reason = self.reason, None
+        if reason is not None:
+            raise reason
 
 
 class ThreadSeat:
@@ -171,6 +140,8 @@ class MainSeat:
 
     _taken: ClassVar[MainSeat | None] = None
     _main: ClassVar[int] = 0
+    _folder: ClassVar[str] = ""
+    _mask: ClassVar[int] = 0
 
     def __init__(self) -> None:
         self._reason: type[BaseException] | None = None
@@ -179,7 +150,9 @@ class MainSeat:
     def listen(cls) -> None:
         """From now on this is the main thread, where bodies are interrupted."""
         cls._main = threading.get_ident()
-        signal.signal(SIGNAL, cls._handle)
+        cls._folder = os.getcwd()
+        cls._mask = os.umask(0o077)
+        cls._tidy()
 
     def run(self, call: Callable[[], Any]) -> Any:
         MainSeat._taken = self
@@ -189,10 +162,21 @@ class MainSeat:
             return call()
         finally:
             MainSeat._taken = None
+            self._tidy()
 
     def interrupt(self, reason: type[BaseException]) -> None:
         self._reason = reason
         signal.pthread_kill(self._main, SIGNAL)
+
+    @classmethod
+    def _tidy(cls) -> None:
+        """Undo what a body did to its process and the next one would meet first: an alarm, our signal's handler, the
+        umask, the working directory."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(SIGNAL, cls._handle)
+        os.umask(cls._mask)
+        with suppress(OSError):  # it may have been removed
+            os.chdir(cls._folder)
 
     @classmethod
     def _handle(cls, number: int, frame: FrameType | None) -> None:

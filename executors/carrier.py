@@ -14,7 +14,8 @@ from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from executors import assembly
-from executors.body import AsyncSeat, MainSeat, Partner, PartnerSeat, Seat, ThreadSeat
+from executors.body import MainSeat, Partner, PartnerSeat, Seat, ThreadSeat
+from executors.body_loops import AsyncSeat, BodyLoops
 from executors.control import Control
 from executors.handles import LoopClient
 from executors.heartbeat import Heartbeat
@@ -81,7 +82,7 @@ class Carrier:
             MainSeat.listen()
         self._runner = Runner(registry, settings.result_max_bytes)
         self._loop = LoopThread("jobgate-record")
-        self._bodies: LoopThread | None = None
+        self._bodies = BodyLoops("jobgate-async")
         self._mine = threading.local()
         self._ending = False
         self._given_up: list[AsyncSeat | PartnerSeat] = []
@@ -165,7 +166,7 @@ class Carrier:
         self._admission = Admission(self._registry, settings.defaults)
         self._reports = Reports(self._store, claimer.owner)
         self._settling = Settling(self._store, self._reports, settings.lease)
-        self._keeper = Keeper(self._store, claimer, self._give_up)
+        self._keeper = Keeper(self._store, claimer, self._give_up, self._bodies.look)
         self._keeper.start()
         watch = Watch(self._store, 0.005)
         grace = settings.cancel_grace
@@ -208,10 +209,8 @@ class Carrier:
             return interrupt(attempt)
 
     def _run_async(self, attempt: Attempt, context: Context) -> Step:
-        if self._bodies is None:
-            self._bodies = LoopThread("jobgate-async")
-        seat = AsyncSeat(self._bodies)
-        self._keeper.begin(Running(attempt, context, seat.interrupt))
+        seat = AsyncSeat(self._bodies, f"job {attempt.id} ({attempt.task})")
+        self._keeper.begin(Running(attempt, context, seat.interrupt, seat))
         body = seat.start(lambda interruption: self._runner.perform_async(attempt, context, interruption))
         try:
             return body.result()

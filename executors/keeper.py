@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from executors.runner import overran
+from executors.body_loops import AsyncSeat
+from executors.runner import overran, strand
 from tasks.context import Context
 from tasks.errors import Cancelled, LeaseLost, SoftTimeLimitExceeded, StoreUnavailable
 from tasks.job import Attempt
@@ -55,14 +57,34 @@ def _not_yet(reason: Reason) -> None:
 
 
 class Running:
-    """One attempt under way. `interrupt` raises a reason inside its body; `abandoned`: nobody waits for it any more."""
+    """One attempt under way. `interrupt` raises a reason inside its body; `abandoned`: nobody waits for it any more.
 
-    __slots__ = ("abandoned", "attempt", "context", "interrupt", "reason", "renewed_at", "started_at", "stopped_at")
+    `seat` is that of an async body, which shares its loop with others.
+    """
 
-    def __init__(self, attempt: Attempt, context: Context, interrupt: Callable[[Reason], None] = _not_yet) -> None:
+    __slots__ = (
+        "abandoned",
+        "attempt",
+        "context",
+        "interrupt",
+        "reason",
+        "renewed_at",
+        "seat",
+        "started_at",
+        "stopped_at",
+    )
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        context: Context,
+        interrupt: Callable[[Reason], None] = _not_yet,
+        seat: AsyncSeat | None = None,
+    ) -> None:
         self.attempt = attempt
         self.context = context
         self.interrupt = interrupt
+        self.seat = seat
         self.abandoned = False
         self.started_at = self.renewed_at = time.monotonic()
         self.stopped_at: float | None = None
@@ -84,13 +106,20 @@ class Keeper:
     """One per process, on the loop of its store.
 
     `give_up` is called with an attempt that passed its hard limit or ignored a cancel for the whole grace, and with
-    the step that its job takes therefore.
+    the step that its job takes therefore. `look` watches the loops of async bodies, see `body_loops`.
     """
 
-    def __init__(self, store: JobStore, claimer: Claimer, give_up: Callable[[Running, Step], None]) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        claimer: Claimer,
+        give_up: Callable[[Running, Step], None],
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._claimer = claimer
         self._give_up = give_up
+        self._look = look
         self._running: dict[tuple[str, int], Running] = {}
         self._task: asyncio.Task[None] | None = None
         self._talk: asyncio.Task[None] | None = None
@@ -139,6 +168,7 @@ class Keeper:
             await asyncio.sleep(TICK)
             now = time.monotonic()
             try:
+                self._look()  # first: a limit is no fault of a body that another one keeps from running
                 for running in self.all():
                     self._check(running, now)
             except Exception:  # without this loop no lease is renewed and no limit is kept
@@ -157,15 +187,19 @@ class Keeper:
             log.exception("the keeper stumbled; it goes on")
 
     def _check(self, running: Running, now: float) -> None:
-        attempt, age = running.attempt, now - running.started_at
-        if attempt.time_limit is not None and age >= attempt.time_limit:
+        attempt, age, seat = running.attempt, now - running.started_at, running.seat
+        used = age if seat is None else age - seat.stalled
+        limit = math.inf if attempt.time_limit is None else attempt.time_limit
+        if used >= limit:
             self._give_up(running, overran(attempt))
+        elif seat is not None and (age >= limit or (seat.stranded and attempt.max_losses)):
+            self._give_up(running, strand(attempt, seat.begun))
         elif running.stopped_at is not None and now - running.stopped_at >= self._claimer.grace:
             # A lost lease is nobody's wish: if the job is still ours after all, it goes back to wait.
             self._give_up(running, interrupt(attempt) if running.reason is LeaseLost else stop(attempt, age))
         elif now - running.renewed_at > self._claimer.lease:
             running.stop(LeaseLost)
-        elif attempt.soft_time_limit is not None and age >= attempt.soft_time_limit:
+        elif attempt.soft_time_limit is not None and used >= attempt.soft_time_limit:
             if not running.context.cancelled:
                 running.stop(SoftTimeLimitExceeded)
 

@@ -14,12 +14,17 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Starts at construction; one for the life of its process, so that what is bound to its loop stays usable."""
+    """Starts at construction."""
 
     def __init__(self, name: str) -> None:
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def ident(self) -> int:
+        """The thread's number in this process."""
+        return self._thread.ident or 0
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `work` there; the caller does not wait."""
@@ -29,9 +34,10 @@ class LoopThread:
         """Run `work` there and wait for it."""
         return self.submit(work).result(timeout)
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 5.0) -> None:
+        """End the thread; wait for that for `patience` seconds."""
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(timeout=5)
+        self._thread.join(patience)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

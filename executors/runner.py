@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import time
 import traceback
@@ -49,7 +50,13 @@ class Runner:
         return attempt.task in self._registry
 
     def perform(self, attempt: Attempt, context: Context, guard: Callable[[Callable[[], Any]], Any]) -> Step:
-        """Run a sync task in this thread. `guard(call)` makes the call in a way that it can be interrupted."""
+        """Run a sync task in this thread. `guard(call)` makes the call in a way that it can be interrupted.
+
+        In an empty context: a body sees no context variable that another job of the thread has set.
+        """
+        return contextvars.Context().run(self._perform, attempt, context, guard)
+
+    def _perform(self, attempt: Attempt, context: Context, guard: Callable[[Callable[[], Any]], Any]) -> Step:
         started = time.perf_counter()
         try:
             context.check()  # it may have been stopped while it waited for its thread
@@ -63,6 +70,7 @@ class Runner:
         """Run an async task on this loop."""
         started = time.perf_counter()
         try:
+            interruption.check()  # it may have been stopped while it waited for its loop
             call = self._call(attempt, context)
             enter(context)
             return self._succeed(attempt, await _steer(call(), interruption), started)
@@ -138,6 +146,17 @@ def overran(attempt: Attempt) -> Step:
     return step.fail(attempt, Failure(code=ErrorCode.TIMEOUT, message=message), attempt.time_limit)
 
 
+def strand(attempt: Attempt, begun: bool) -> Step:
+    """The step of an attempt that could not run because another body blocks its loop: it is not its fault.
+
+    It goes back to wait, except where the body has begun and must not run twice.
+    """
+    if attempt.max_losses or not begun:
+        return step.interrupt(attempt)
+    message = "another task blocked the event loop of this one, and its max_losses=0 lets it run once only"
+    return step.fail(attempt, Failure(code=ErrorCode.WORKER_LOST, message=message), None)
+
+
 @types.coroutine
 def _steer(body: Coroutine[Any, Any, Any], interruption: Interruption) -> Generator[Any, Any, Any]:
     """Drive `body`, raising the interruption's reason inside it where asyncio would raise CancelledError."""
@@ -150,6 +169,8 @@ def _steer(body: Coroutine[Any, Any, Any], interruption: Interruption) -> Genera
             return stop.value
         try:
             value = yield waited_for
+            if interruption.reason is LeaseLost:  # it may run elsewhere: not one step more
+                raise asyncio.CancelledError
             resume = body.send
         except asyncio.CancelledError as cancelled:
             resume, value = body.throw, interruption.take() or cancelled

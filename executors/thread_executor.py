@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from threading import Thread
 
 from executors.base import Capabilities, Health, Standing
-from executors.body import AsyncSeat, Interruption, ThreadSeat
+from executors.body import Interruption, ThreadSeat
+from executors.body_loops import AsyncSeat, BodyLoops
 from executors.heartbeat import Heartbeat
 from executors.inbox import Inbox
 from executors.keeper import Claimer, Keeper, Running
-from executors.loop_thread import LoopThread
 from executors.pool import Drill
 from executors.reports import Reports
 from executors.runner import Runner
@@ -75,7 +75,8 @@ class ThreadExecutor:
         self._inbox: Inbox[Running | None] = Inbox()
         self._outbox: deque[Step] = deque()
         self._collecting = False
-        self._keeper = Keeper(store, claimer, self._give_up)
+        self._bodies = BodyLoops("jobgate-async")
+        self._keeper = Keeper(store, claimer, self._give_up, self._bodies.look)
         self.abandoned = 0
         self.heartbeat: Heartbeat | None = None
         self.drill: Drill | None = None
@@ -97,7 +98,6 @@ class ThreadExecutor:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._bodies = LoopThread("jobgate-async")
         self._reports = Reports(self._store, self._claimer.owner)
         self._settling = Settling(self._store, self._reports, self._claimer.lease)
         for _ in range(self.slots):
@@ -171,6 +171,8 @@ class ThreadExecutor:
 
     async def health(self) -> Health:
         detail = f"{self.busy} of {self.slots} slots busy, {self.abandoned} threads abandoned"
+        if blocked := self._bodies.blocked:
+            detail += f", {blocked} event loops blocked by async tasks"
         return Health(ok=self._open, detail=detail)
 
     def wanted(self, accepting: bool) -> Query | None:
@@ -215,8 +217,8 @@ class ThreadExecutor:
             running = Running(attempt, context)
             self._keeper.begin(running)
             return running
-        seat = AsyncSeat(self._bodies)
-        self._keeper.begin(Running(attempt, context, seat.interrupt))
+        seat = AsyncSeat(self._bodies, f"job {attempt.id} ({attempt.task})")
+        self._keeper.begin(Running(attempt, context, seat.interrupt, seat))
         seat.start(lambda interruption: self._run_async(attempt, context, interruption))
         return None
 

@@ -65,7 +65,8 @@ def _on(loop: VirtualLoop) -> Iterator[None]:
             if getattr(module, "time", None) is time:
                 stage.enter_context(patch.object(module, "time", clock))
         threads = importlib.import_module("executors.thread_executor")
-        stage.enter_context(patch.object(threads, "LoopThread", VirtualThread))
+        loops = importlib.import_module("executors.body_loops")
+        stage.enter_context(patch.object(loops, "LoopThread", VirtualThread))
         stage.enter_context(patch.object(threads, "Thread", lambda **_: SimpleNamespace(start=lambda: None)))
         stage.enter_context(
             patch.object(importlib.import_module("executors.celery_executor"), "Doorbell", SimulatedDoorbell)

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from executors.auto_executor import AutoExecutor
 from executors.base import Patience
-from executors.body import AsyncSeat
+from executors.body_loops import AsyncSeat, BodyLoops
 from executors.celery_doorbell import CANARY, Ring, canary_queue
 from executors.celery_executor import CeleryExecutor
 from executors.control import Control
@@ -41,7 +41,7 @@ from tasks.store.backend import Query, Rows
 from tasks.store.schema import events, jobs
 from tasks.store.sqlite import SqliteBackend
 from tasks.store.store import JobStore
-from tests.chaos.virtual import Process, VirtualLoop, VirtualThread
+from tests.chaos.virtual import Process, VirtualLoop
 
 #: Seconds.
 LEASE = 3.0
@@ -327,10 +327,10 @@ class Node:
     async def _work(self) -> None:
         self._open(Mode.CELERY)
         self.runner = Runner(REGISTRY, 1 << 20)
-        self.bodies = VirtualThread("bodies")
+        self.bodies = BodyLoops("bodies")
         self.reports = Reports(self.store, self.owner)
         self.settling = Settling(self.store, self.reports, LEASE)
-        self.keeper = Keeper(self.store, self.claimer, self._give_up)
+        self.keeper = Keeper(self.store, self.claimer, self._give_up, self.bodies.look)
         self.keeper.start()
         self.heartbeat = Heartbeat(self.store, self.claimer, self.owner, "threads", self, REGISTRY)
         await self._until(self.heartbeat.start)
@@ -355,8 +355,8 @@ class Node:
         if attempt is None:
             return
         context = Context(attempt, self.reports.reporter(attempt))
-        seat = AsyncSeat(self.bodies)  # type: ignore[arg-type]  # the seam
-        self.keeper.begin(Running(attempt, context, seat.interrupt))
+        seat = AsyncSeat(self.bodies)
+        self.keeper.begin(Running(attempt, context, seat.interrupt, seat))
         body = seat.start(lambda interruption: self.runner.perform_async(attempt, context, interruption))
         try:
             step = await asyncio.wrap_future(body)

@@ -84,9 +84,10 @@ class VirtualThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.get_running_loop()
+        self.ident = 0
 
     def submit(self, work: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 0.0) -> None:
         pass

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import decimal
 import math
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,41 @@ def shapes(a: int, /, b: int, c: int = 3, *rest: int, d: int = 4, **more: int) -
 @task(name="tests.typed", **NO_RETRY)
 def typed(key: UUID, at: datetime, maybe: UUID | None = None) -> list[Any]:
     return [type(key).__name__, key.version, at.isoformat(), at.tzinfo is not None, maybe is None]
+
+
+# What one job leaves behind.
+
+_tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+def _leave() -> list[str]:
+    """What the job before has left, then something for the next one."""
+    found = [_tenant.get(), str(decimal.getcontext().prec)]
+    _tenant.set("somebody")
+    decimal.getcontext().prec = 5
+    return found
+
+
+@task(name="tests.leave", **NO_RETRY)
+def leave() -> list[str]:
+    return _leave()
+
+
+@task(name="tests.leave_async", **NO_RETRY)
+async def leave_async() -> list[str]:
+    await asyncio.sleep(0)
+    return _leave()
+
+
+@task(name="tests.disturb", **NO_RETRY)
+def disturb(folder: str) -> list[str]:
+    """Where it runs and with which umask; changes both, and orders an alarm that would end the process."""
+    mask = os.umask(0o777)
+    found = [str(Path.cwd()), oct(mask)]
+    os.chdir(folder)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    return found
 
 
 # Errors and retries.
@@ -344,6 +381,22 @@ async def stubborn_async(path: str, until: str) -> str:
         except BaseException:  # noqa: S112 - that is the point
             continue
     return "done all the same"
+
+
+@task(name="tests.freeze_async", soft_time_limit=0.5, time_limit=1, **NO_RETRY)
+async def freeze_async(until: str) -> None:
+    """Keeps its event loop from running anybody else."""
+    _until(Path(until).exists)
+
+
+@task(name="tests.hold_async", max_losses=3, **NO_RETRY)
+async def hold_async(path: str, until: str) -> str:
+    note(path, "begun")
+    deadline = time.monotonic() + PATIENCE
+    while not Path(until).exists() and time.monotonic() < deadline:
+        await asyncio.sleep(STEP)
+    note(path, "ended")
+    return "held"
 
 
 @task(name="tests.finish_when_asked", bind=True, **NO_RETRY)

@@ -31,6 +31,12 @@ def test_async_bodies_do_not_wait_for_each_other(deployment: Deployment) -> None
     assert max(job["started_at"] for job in done) < min(job["finished_at"] for job in done)
 
 
+def test_no_job_sees_a_context_variable_of_another(deployment: Deployment) -> None:
+    work = [{"task": task, "tags": ["left"]} for task in ("leave", "leave_async")] * 2 * deployment.slots
+    deployment.batch(work)
+    assert {tuple(job["result"]) for job in deployment.all_ended("left", len(work))} == {("nobody", "28")}
+
+
 @pytest.mark.parametrize("task", ["call", "call_async"])
 def test_a_task_submits_a_job_and_waits_for_its_result(deployment: Deployment, task: str) -> None:
     done = deployment.run(task, 41)
