@@ -34,7 +34,7 @@ from tasks.admission import Admission
 from tasks.command import Command, Outcome, Verb
 from tasks.context import Context
 from tasks.errors import JobgateError, LeaseLost
-from tasks.job import Attempt, Mode, Submission
+from tasks.job import Attempt, Mode, State, Submission
 from tasks.registry import Registry
 from tasks.step import Step, interrupt
 
@@ -127,8 +127,8 @@ class Carrier:
             await self._store.gone(owner)
         return len(mine) - len(dead)
 
-    def carry(self, job_id: str) -> None:
-        """Answer a ring; does nothing if the job is not there to be claimed."""
+    def carry(self, job_id: str) -> Step | None:
+        """Run the job of a message; returns how its attempt ended, None if the job is not there to be claimed."""
         while self._ending:  # the process is about to be killed for its last body, which ended after all
             time.sleep(LOOK)
         self._heartbeat.heard += 1
@@ -138,20 +138,28 @@ class Carrier:
         )
         if attempt is None:
             log.debug("ring for %s: nothing to claim", job_id)
-            return
+            return None
         context = Context(attempt, self._reports.reporter(attempt))
         step = self._run_async(attempt, context) if self._runner.is_async(attempt) else self._run(attempt, context)
         self._end(step)
+        return step
+
+    def state_of(self, job_id: str) -> State | None:
+        """The state of a job that was not there to be claimed; None if there is no such job, or no store."""
+        with contextlib.suppress(JobgateError):
+            job = self._loop.call(self._store.get(job_id))
+            return None if job is None else job.status
+        return None
 
     def hear(self) -> None:
         """Answer a canary."""
         with contextlib.suppress(JobgateError):
             self._loop.call(self._heartbeat.hear())
 
-    def adopt(self, job_id: str, wish: Submission) -> None:
+    def adopt(self, job_id: str, wish: Submission) -> Step | None:
         """Write down a job that came straight through the broker, then carry it. InvalidSubmission if it cannot run."""
         self._loop.call(self._store.accept_once(self._admission.admit(wish, id=job_id)))
-        self.carry(job_id)
+        return self.carry(job_id)
 
     def stop(self) -> None:
         """Strike the carrier off and write what is left."""

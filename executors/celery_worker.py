@@ -25,6 +25,7 @@ from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
+from executors.celery_outcome import JobFailed, JobRequest, hide_from_log, raise_outcome, raise_state
 from executors.deafness import Remedy
 from executors.identity import host, make_instance
 from executors.settings import Settings
@@ -34,6 +35,7 @@ from tasks.admission import Admission
 from tasks.errors import InvalidSubmission, JobgateError
 from tasks.job import Mode, Submission
 from tasks.registry import Registry
+from tasks.step import Step
 from tasks.store.backend import load_backend, parse_url
 from tasks.store.store import open_store
 
@@ -71,6 +73,7 @@ class Worker:
 
     def connect(self) -> None:
         """Listen to the signals of Celery's life."""
+        hide_from_log(CANARY)
         signals.celeryd_init.connect(self._named, weak=False)
         signals.celeryd_after_setup.connect(self._listen_to_canaries, weak=False)
         signals.worker_process_init.connect(self._begin, weak=False)
@@ -100,14 +103,21 @@ class Worker:
             self.carrier().hear()
             return
         if getattr(request, HEADER, None) is not None:
-            self.carrier().carry(request.id)
+            self._report(request.id, self.carrier().carry(request.id))
             return
         wish = Submission(task=request.task, args=list(args), kwargs=kwargs, queue=self._queue_of(request))
         try:
-            self.carrier().adopt(request.id, wish)
+            step = self.carrier().adopt(request.id, wish)
         except InvalidSubmission:
             log.exception("job %s of task %s came without a row and cannot be accepted", request.id, request.task)
             raise
+        self._report(request.id, step)
+
+    def _report(self, job_id: str, step: Step | None) -> None:
+        """Celery's state of the message becomes that of the job."""
+        if step is None:
+            raise_state(self.carrier().state_of(job_id))
+        raise_outcome(step)
 
     def _queue_of(self, request: Any) -> str | None:
         queue = (request.delivery_info or {}).get("routing_key")
@@ -117,7 +127,9 @@ class Worker:
         def answer(bound: CeleryTask, *args: Any, **kwargs: Any) -> None:
             self.answer(bound.request, args, kwargs)
 
-        self.app.task(name=name, bind=True, typing=False)(answer)
+        # Pings are no jobs: events of them would fill Flower's list.
+        options = {"send_events": name != CANARY, "throws": (JobFailed,), "Request": JobRequest}
+        self.app.task(name=name, bind=True, typing=False, **options)(answer)
 
     def _named(self, sender: str, instance: Any, **_: Any) -> None:
         """Before Celery uses the node name anywhere: commands by wire reach every worker of one name."""
