@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from executors import assembly
+from executors.adoption import adopted
 from executors.body import MainSeat, Partner, PartnerSeat, Seat, ThreadSeat
 from executors.body_loops import AsyncSeat, BodyLoops
 from executors.control import Control
@@ -156,10 +157,14 @@ class Carrier:
         with contextlib.suppress(JobgateError):
             self._loop.call(self._heartbeat.hear())
 
-    def adopt(self, job_id: str, wish: Submission) -> Step | None:
-        """Write down a job that came straight through the broker, then carry it. InvalidSubmission if it cannot run."""
-        self._loop.call(self._store.accept_once(self._admission.admit(wish, id=job_id)))
-        return self.carry(job_id)
+    def adopt(self, message_id: str, wish: Submission) -> Step | None:
+        """Write a job for a message that has none, and run it; returns how its attempt ended, None if none began.
+
+        Raises InvalidSubmission if the job cannot run.
+        """
+        job = adopted(self._admission, message_id, wish)
+        fresh = self._loop.call(self._store.accept_once(job)) is not None
+        return self.carry(job.id) if fresh else None
 
     def stop(self) -> None:
         """Strike the carrier off and write what is left."""

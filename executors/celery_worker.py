@@ -21,11 +21,12 @@ from celery.app.task import Task as CeleryTask
 from kombu import Exchange, Queue
 
 from executors import assembly
+from executors.adoption import Adoption
 from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
-from executors.celery_outcome import JobFailed, JobRequest, hide_from_log, raise_outcome, raise_state
+from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
 from executors.deafness import Remedy
 from executors.identity import host, make_instance
 from executors.settings import Settings
@@ -58,6 +59,7 @@ class Worker:
         order = assembly.queue_order(settings, Admission(self.registry, settings.defaults))
         self.queues = [queue for group in order for queue in group]
         self._word = Word(self.queues)
+        self._adoption = Adoption(settings.adopt)
         self._parent = os.getpid()
         self._instance = make_instance()
         self._name = WorkerName(settings)
@@ -105,13 +107,22 @@ class Worker:
         if getattr(request, HEADER, None) is not None:
             self._report(request.id, self.carrier().carry(request.id))
             return
-        wish = Submission(task=request.task, args=list(args), kwargs=kwargs, queue=self._queue_of(request))
+        if not self._adoption.allows(request.task):
+            self._adoption.drop(request.task, request.id)
+            raise JobFailed(f"dropped: JOBGATE_ADOPT does not list {request.task}")
+        self._adopt(
+            request, Submission(task=request.task, args=list(args), kwargs=kwargs, queue=self._queue_of(request))
+        )
+
+    def _adopt(self, request: Any, wish: Submission) -> None:
         try:
             step = self.carrier().adopt(request.id, wish)
-        except InvalidSubmission:
-            log.exception("job %s of task %s came without a row and cannot be accepted", request.id, request.task)
-            raise
-        self._report(request.id, step)
+        except InvalidSubmission as error:
+            log.error("worker: message %s of task %s was dropped: %s", request.id, request.task, error)  # noqa: TRY400  # the sender's mistake; a trace of ours tells nothing
+            raise JobFailed(f"dropped: {error}") from None
+        if step is None:  # it came twice, or waits for a limit
+            raise NotEnded
+        raise_outcome(step)
 
     def _report(self, job_id: str, step: Step | None) -> None:
         """Celery's state of the message becomes that of the job."""
@@ -120,8 +131,9 @@ class Worker:
         raise_outcome(step)
 
     def _queue_of(self, request: Any) -> str | None:
+        """The queue that the sender chose: Celery's default queue is nobody's choice, so the task's own stands."""
         queue = (request.delivery_info or {}).get("routing_key")
-        return queue if queue in self.queues else None
+        return queue if queue in self.queues and queue != self.app.conf.task_default_queue else None
 
     def _register(self, name: str) -> None:
         def answer(bound: CeleryTask, *args: Any, **kwargs: Any) -> None:

@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     api_keys: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     metrics_public: bool = False
+    adopt: tuple[str, ...] = ()
     queues: str = ""
     timezone: str = "UTC"
     threads: Count = 32
@@ -152,6 +153,7 @@ VARIABLES = {
     "api_keys": "JOBGATE_API_KEYS",
     "allowed_hosts": "JOBGATE_ALLOWED_HOSTS",
     "metrics_public": "JOBGATE_METRICS_PUBLIC",
+    "adopt": "JOBGATE_ADOPT",
     "queues": "JOBGATE_QUEUES",
     "timezone": "CELERY_TIMEZONE",
     "threads": "JOBGATE_THREADS",

@@ -9,7 +9,6 @@ from collections.abc import Hashable
 from functools import cache
 from typing import Any, TypeVar, cast, get_origin, get_type_hints
 from urllib.parse import parse_qsl
-from uuid import UUID
 
 import msgspec
 
@@ -97,7 +96,7 @@ def preferred_wait(headers: dict[bytes, bytes]) -> float | None:
 
 
 def page_token(last_id: str) -> str:
-    return base64.urlsafe_b64encode(UUID(last_id).bytes).decode().rstrip("=")
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
 
 
 def page_start(token: str) -> str | None:
@@ -105,8 +104,9 @@ def page_start(token: str) -> str | None:
     if not token:
         return None
     try:
-        return str(UUID(bytes=base64.b64decode(f"{token}==", altchars=b"-_", validate=True)))
+        last_id = base64.b64decode(f"{token}==", altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error):
-        raise in_parameter(
-            "page_token", "is not a token that this server gave: take next_page_token as it is"
-        ) from None
+        last_id = ""
+    if not last_id.isprintable() or not last_id:
+        raise in_parameter("page_token", "is not a token that this server gave: take next_page_token as it is")
+    return last_id

@@ -27,6 +27,7 @@ TIMINGS = {
     "JOBGATE_UNKNOWN_TASK_PATIENCE": "0.3",
     "JOBGATE_DRAIN_TIMEOUT": "5",
     "RESULT_EXPIRES": "15",
+    "JOBGATE_ADOPT": "tests.note,tests.ad*,tests.never*",
     # `urgent` is served strictly before everything else.
     "JOBGATE_QUEUES": "urgent>normal,celery,other",
 }

@@ -91,14 +91,23 @@ def _send(deployment: Deployment, name: str, *args: Any, **options: Any) -> str:
     return sent
 
 
+def _adopted(deployment: Deployment, sent: str) -> str:
+    """The id of the job that the message got, once it has one."""
+    found: str = eventually(
+        lambda: [job["id"] for job in deployment.client.get(f"{JOBS}?tag=message:{sent}").json()["jobs"]],
+        what="the job has a row",
+    )[0]
+    return found
+
+
 def test_a_job_that_a_stranger_sends_is_adopted(celery: Deployment, ledger: Ledger) -> None:
     sent = _send(celery, "tests.note", str(ledger), kwargs={"line": "adopted"}, queue="normal")
-    eventually(lambda: celery.client.get(f"{JOBS}/{sent}").status_code == 200, what="the job has a row")
-    done = celery.ended(sent)
+    done = celery.ended(_adopted(celery, sent))
+    assert uuid.UUID(done["id"]).version == 7
     assert (done["status"], done["task"], done["queue"]) == ("SUCCESS", "tests.note", "normal")
     assert (done["args"], done["kwargs"], done["mode"]) == ([str(ledger)], {"line": "adopted"}, "celery")
     assert ledger.lines() == ["adopted"]
-    assert celery.statuses(sent) == ["PENDING", "STARTED", "SUCCESS"]
+    assert celery.statuses(done["id"]) == ["PENDING", "STARTED", "SUCCESS"]
 
 
 def test_a_strangers_job_that_comes_twice_runs_once(celery: Deployment, ledger: Ledger) -> None:
@@ -107,8 +116,31 @@ def test_a_strangers_job_that_comes_twice_runs_once(celery: Deployment, ledger: 
         _send(celery, "tests.note", str(ledger), "twin", queue="celery", task_id=twin)
     eventually(ledger.lines)
     _settled(celery)
-    assert celery.ended(twin)["attempt"] == 1
+    assert celery.ended(_adopted(celery, twin))["attempt"] == 1
     assert ledger.lines() == ["twin"]
+
+
+def test_a_message_without_a_queue_of_its_own_goes_to_the_tasks(celery: Deployment, ledger: Ledger) -> None:
+    sent = _send(celery, "tests.note", str(ledger), "x", queue="other")
+    assert celery.ended(_adopted(celery, sent))["queue"] == "celery"
+
+
+@pytest.mark.parametrize("odd", ["zzzz-mallory/../\n", "\x00", "x" * 200, "é"])
+def test_an_id_that_is_no_uuid_harms_nobody(celery: Deployment, ledger: Ledger, odd: str) -> None:
+    _send(celery, "tests.note", str(ledger), "odd", queue="celery", task_id=odd + uuid.uuid4().hex)
+    eventually(ledger.lines)
+    celery.run("add", 1)
+    pages = celery.client.get(JOBS, params={"page_size": 1})
+    for _ in range(3):
+        assert pages.status_code == 200, pages.text
+        pages = celery.client.get(JOBS, params={"page_size": 1, "page_token": pages.json()["next_page_token"]})
+
+
+def test_a_task_that_other_programs_may_not_send_does_not_run(celery: Deployment, ledger: Ledger) -> None:
+    _send(celery, "tests.note_pid", str(ledger), queue="celery")
+    _settled(celery)
+    assert ledger.lines() == []
+    eventually(lambda: any("JOBGATE_ADOPT lists" in worker.output for worker in celery.workers), 10, "it is logged")
 
 
 def test_a_strangers_job_with_wrong_arguments_harms_nobody(celery: Deployment) -> None:
