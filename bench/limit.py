@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from executors.leaving import Leaving
 from gateway.app import Gateway
-from gateway.server import Server, listen
+from gateway.server import Drain, Server, listen
 
 
 async def accept(request: Request) -> JSONResponse:
@@ -29,7 +30,8 @@ class Bare(Starlette):
 
 def main() -> None:
     app = Bare(routes=[Route("/api/v1/jobs", accept, methods=["POST"])])
-    server = Server(cast(Gateway, app), listen("127.0.0.1", 0), lambda url: print(url, flush=True))
+    drain = Drain(0, Leaving())
+    server = Server(cast(Gateway, app), listen("127.0.0.1", 0), lambda url: print(url, flush=True), drain)
     # As the gateway does: the limit shall be at its best.
     gc.freeze()
     gc.set_threshold(50_000, 20, 1000)

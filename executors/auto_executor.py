@@ -91,6 +91,9 @@ class AutoExecutor:
         self._threads.drain()
         self._relay.drain()
 
+    def hurry(self) -> None:
+        self._threads.hurry()
+
     async def stop(self, grace: float) -> None:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

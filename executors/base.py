@@ -83,11 +83,18 @@ class Executor(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
+    @property
+    def busy(self) -> int:
+        """Jobs that run in this process."""
+
     async def start(self) -> None:
         """Begin to carry; called once."""
 
     def drain(self) -> None:
         """Begin nothing more; what runs goes on. Called from a signal's handler, before `stop`, or never."""
+
+    def hurry(self) -> None:
+        """After `drain`: do not wait for what runs, give it back. Called from a signal's handler, or never."""
 
     async def stop(self, grace: float) -> None:
         """Carry no more; let what runs finish for `grace` seconds, then give the rest back unharmed."""

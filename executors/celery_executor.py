@@ -48,6 +48,7 @@ class CeleryExecutor:
     """The relay. It hangs on the store's writer: the transaction that accepts jobs marks those to ring for as well."""
 
     standing = Standing(setting="celery", mode=Mode.CELERY)
+    busy = 0
 
     def __init__(
         self,
@@ -94,6 +95,9 @@ class CeleryExecutor:
 
     def drain(self) -> None:
         """Nothing to do: a ring begins nothing here, and workers wait for it."""
+
+    def hurry(self) -> None:
+        """Nothing to do: no job runs here."""
 
     async def stop(self, grace: float) -> None:
         self._credit = dict.fromkeys(self._queues, 0)

@@ -29,6 +29,7 @@ from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, cana
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
 from executors.deafness import Remedy
 from executors.identity import host, make_instance
+from executors.leaving import LEFTOVERS, Leaving
 from executors.settings import Settings
 from executors.word import Word
 from executors.worker_name import WorkerName
@@ -205,10 +206,14 @@ class Worker:
             self._name.release()
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own command line
 
-    def _end(self, **_: Any) -> None:
+    def _end(self, sender: Any = None, **_: Any) -> None:
         carrier, self._carrier = self._carrier, None
         if carrier is not None:
             carrier.stop()
+            if not self.own_processes:  # a process with bodies in threads, which may have left others behind
+                leaving = Leaving(last=self.start_anew)
+                leaving.code, leaving.closed = getattr(sender, "exitcode", None) or 0, True
+                leaving.within(LEFTOVERS)
 
     def _shutting_down(self, **_: Any) -> None:
         self._word.drain_at = time.time() + self._settings.drain_timeout

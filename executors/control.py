@@ -99,6 +99,16 @@ class Control:
         if self._executor is not None:
             self._executor.drain()
 
+    def hurry(self) -> None:
+        """After `drain`: do not wait for what runs. A signal's handler may call it."""
+        if self._executor is not None:
+            self._executor.hurry()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that run in this process."""
+        return 0 if self._executor is None else self._executor.busy
+
     async def health(self) -> Health:
         """Whether the carrier can carry now."""
         return await self._executor.health() if self._executor else Health(ok=True, detail="none in this process")

@@ -13,16 +13,18 @@ import anyio
 import uvloop
 
 from executors import assembly
+from executors.leaving import GRACE, Leaving
 from executors.settings import Settings
 from tasks.errors import ConfigurationError, StoreUnavailable
 
 
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    leaving = Leaving()
     try:
         settings = Settings.from_env()
         logging.getLogger("jobgate").setLevel(settings.log_level)
-        uvloop.run(_run(settings))
+        uvloop.run(_run(settings, leaving))
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
         return 2
@@ -33,12 +35,14 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, leaving: Leaving) -> None:
     async with assembly.scheduler(settings):
         print(f"Jobgate scheduler keeps {settings.mode} mode moving", flush=True)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
             async for _ in received:
-                return
+                break
+        leaving.code = 0
+        leaving.within(GRACE)
 
 
 if __name__ == "__main__":

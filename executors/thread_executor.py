@@ -76,6 +76,7 @@ class ThreadExecutor:
         self._outbox: deque[Step] = deque()
         self._collecting = False
         self._bodies = BodyLoops("jobgate-async")
+        self._hurried = asyncio.Event()
         self._keeper = Keeper(store, claimer, self._give_up, self._bodies.look)
         self.abandoned = 0
         self.heartbeat: Heartbeat | None = None
@@ -138,13 +139,22 @@ class ThreadExecutor:
         if self.heartbeat is not None:
             self.heartbeat.draining = True
 
+    def hurry(self) -> None:
+        self._loop.call_soon_threadsafe(self._hurried.set)
+
+    async def _idle_or_hurried(self, grace: float) -> None:
+        """Return when nothing runs, after `grace` seconds, or when it is to be given back at once."""
+        either = [asyncio.ensure_future(wait) for wait in (self._keeper.idle(), self._hurried.wait())]
+        await asyncio.wait(either, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        for wait in either:
+            wait.cancel()
+
     async def close(self, grace: float) -> int:
         self.drain()
         await self._poller
         with contextlib.suppress(StoreUnavailable):
             await self._store.run("SELECT 1")  # behind any claim that is under way: what it brings is given back
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._keeper.idle(), grace)
+        await self._idle_or_hurried(grace)
         left = self._keeper.all()
         for running in left:
             self._give_up(running, interrupt(running.attempt))

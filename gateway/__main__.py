@@ -11,11 +11,12 @@ import msgspec
 import uvloop
 
 from executors import assembly
+from executors.leaving import LEFTOVERS, Leaving
 from executors.settings import Settings, is_loopback
 from gateway.app import GatewayOptions, create_app
 from gateway.auth import Keys
 from gateway.routes import ANALYZE
-from gateway.server import Server, listen
+from gateway.server import Drain, Server, listen
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.store.backend import parse_url
 
@@ -24,29 +25,37 @@ EXAMPLE = msgspec.json.encode(ANALYZE).decode()
 
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    leaving = Leaving()
     try:
         settings = Settings.from_env()
         logging.getLogger("jobgate").setLevel(settings.log_level)
         _check_door(settings)
-        uvloop.run(_serve(settings, listen(settings.host, settings.port)))
+        leaving.code = uvloop.run(_serve(settings, listen(settings.host, settings.port), leaving))
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
-        return 2
+        leaving.code = 2
     except StoreUnavailable as error:
         # Its first line: some drivers go on with the statement and advice.
         print(f"jobgate: {error.detail.splitlines()[0]}", file=sys.stderr)
-        return 1
+        leaving.code = 1
     except KeyboardInterrupt:
-        return 130
-    return 0
+        leaving.code = 130
+    return leaving.code
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with assembly.gateway(settings) as control:
-        app = create_app(control, _options(settings))
-        server = Server(app, listener, lambda url: _announce(url, control.mode, settings))
-        _tune_collector()
-        await server.serve()
+async def _serve(settings: Settings, listener: socket.socket, leaving: Leaving) -> int:
+    """Serve until a signal ends it; the exit code."""
+    try:
+        async with assembly.gateway(settings) as control:
+            app = create_app(control, _options(settings))
+            drain = Drain(settings.drain_timeout, leaving)
+            server = Server(app, listener, lambda url: _announce(url, control.mode, settings), drain)
+            _tune_collector()
+            await server.serve()
+        leaving.code, leaving.closed = drain.code, True
+    finally:
+        leaving.within(LEFTOVERS)
+    return leaving.code
 
 
 def _announce(url: str, mode: str, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -11,21 +12,51 @@ from types import FrameType
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 
+from executors.control import Control
+from executors.leaving import GRACE, Leaving
 from gateway.app import Gateway
 from gateway.connection import Connection
 from tasks.errors import ConfigurationError
 
+log = logging.getLogger("jobgate.server")
+
 #: Connections at once; more are answered 503.
 MAX_CONNECTIONS = 1000
 BACKLOG = 2048
+#: The first that comes lets running jobs finish, the second gives them back; SIGQUIT does so at once.
+SIGNALS = (*HANDLED_SIGNALS, signal.SIGQUIT)
 #: Ticks of a tenth of a second between "not ready" and closing the door.
 NOTICE = 5
+
+
+class Drain:
+    """The end of a gateway that was asked to end: `timeout` seconds for what runs, and the exit code."""
+
+    def __init__(self, timeout: float, leaving: Leaving) -> None:
+        self.code = 0
+        self._timeout = timeout
+        self._leaving = leaving
+
+    def begin(self, control: Control) -> None:
+        # Now, and not when the door has closed: what would be begun in between would only be given back.
+        control.drain()
+        self._leaving.within(self._timeout + GRACE)
+        if running := control.busy:
+            words = "waiting up to %g s for the jobs that run (%d); Ctrl-C or SIGTERM once more gives them back"
+            log.warning(words, self._timeout, running)
+
+    def hurry(self, control: Control, sig: int) -> None:
+        """Give back at once what runs. A third signal kills the process; leases bring its jobs back then."""
+        self.code = 128 + sig
+        control.hurry()
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Server(uvicorn.Server):
     """Calls `announce` with the address once it can be reached."""
 
-    def __init__(self, app: Gateway, listener: socket.socket, announce: Callable[[str], None]) -> None:
+    def __init__(self, app: Gateway, listener: socket.socket, announce: Callable[[str], None], drain: Drain) -> None:
         config = uvicorn.Config(
             app,
             loop="uvloop",
@@ -45,14 +76,17 @@ class Server(uvicorn.Server):
         self._app = app
         self._listener = listener
         self._announce = announce
+        self._drain = drain
         self._notice = NOTICE
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.draining = True
-        # Now, and not when the door has closed: what would be begun in between would only be given back.
-        self._app.control.drain()
-        # From here on a second Ctrl-C ends the process at once; leases bring its jobs back.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        first, self._app.draining = not self._app.draining, True
+        if first:
+            self._drain.begin(self._app.control)
+        if not first or sig == signal.SIGQUIT:
+            self._notice = 0
+            self.should_exit = self.force_exit = True
+            self._drain.hurry(self._app.control, sig)
 
     async def on_tick(self, counter: int) -> bool:
         for connection in list(self.server_state.connections):
@@ -66,7 +100,7 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         # uvicorn would raise the signals again after serving, before the executor has let go of its jobs.
-        for sig in HANDLED_SIGNALS:
+        for sig in SIGNALS:
             signal.signal(sig, self.handle_exit)
         yield
 

@@ -22,12 +22,15 @@ class Inline:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._queues = [list(group) for group in parts.queues]
+        self.busy = 0
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run())
 
     def drain(self) -> None:
         self._task.cancel()
+
+    def hurry(self) -> None: ...
 
     async def stop(self, grace: float) -> None:
         self.drain()

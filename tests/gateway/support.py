@@ -51,13 +51,17 @@ class Hand:
     def __init__(self, store: JobStore) -> None:
         self.store = store
         self.told: list[str] = []
-        self.drained = False
+        self.drained = self.hurried = False
+        self.busy = 0
         self.well = Health(ok=True, detail="4 slots")
 
     async def start(self) -> None: ...
 
     def drain(self) -> None:
         self.drained = True
+
+    def hurry(self) -> None:
+        self.hurried = True
 
     async def stop(self, grace: float) -> None: ...
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from executors.leaving import Leaving
 from gateway import connection
 from gateway.app import Gateway
-from gateway.server import Server, listen
+from gateway.server import Drain, Server, listen
 from tasks.store.store import JobStore
 from tests.gateway.conftest import opened
 from tests.gateway.support import Hand
@@ -34,6 +35,12 @@ BODY = b'{"task":"tests.nothing"}'
 POST = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
+class Staying(Leaving):
+    """Does not end the test runner."""
+
+    def within(self, seconds: float) -> None: ...
+
+
 class QuietServer(Server):
     """Leaves the signals to the test runner."""
 
@@ -45,7 +52,7 @@ class QuietServer(Server):
 @pytest.fixture
 async def server(gateway: Gateway) -> AsyncIterator[Server]:
     ready = asyncio.Event()
-    server = QuietServer(gateway, listen("127.0.0.1", 0), lambda url: ready.set())
+    server = QuietServer(gateway, listen("127.0.0.1", 0), lambda url: ready.set(), Drain(20, Staying()))
     serving = asyncio.create_task(server.serve())
     await ready.wait()
     yield server
@@ -161,7 +168,21 @@ async def test_the_signal_itself_stops_claims_while_the_door_is_still_open(serve
     server.handle_exit(signal.SIGTERM, None)
     assert hand.drained
     assert (await say(server, b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[0] == 503, "answered: still open"
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert not hand.hurried
+
+
+async def test_a_second_signal_gives_back_what_runs_and_a_third_kills(
+    server: Server, hand: Hand, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    hand.busy = 4
+    server.handle_exit(signal.SIGINT, None)
+    assert "waiting up to 20 s for the jobs that run (4); Ctrl-C or SIGTERM once more" in caplog.text
+    server.handle_exit(signal.SIGINT, None)
+    assert hand.hurried
+    assert server._drain.code == 130
+    assert handlers[signal.SIGINT] == handlers[signal.SIGTERM] == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])

@@ -11,9 +11,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -171,6 +173,13 @@ def disturb(folder: str) -> list[str]:
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     return found
+
+
+@task(name="tests.leave_threads", **NO_RETRY)
+def leave_threads(until: str) -> None:
+    """Work that goes on after the job, in threads that the interpreter waits for at its end."""
+    ThreadPoolExecutor(1).submit(_until, Path(until).exists)
+    Thread(target=_until, args=(Path(until).exists,)).start()
 
 
 # Errors and retries.
