@@ -27,6 +27,7 @@ from executors.reports import Reports
 from executors.runner import Runner
 from executors.settings import Settings, place_of
 from executors.settling import Settling
+from executors.unheard import Unheard
 from executors.upkeep import Upkeep
 from executors.watch import Watch
 from executors.word import Word
@@ -34,7 +35,7 @@ from tasks import handle
 from tasks.admission import Admission
 from tasks.command import Command, Outcome, Verb
 from tasks.context import Context
-from tasks.errors import JobgateError, LeaseLost
+from tasks.errors import JobgateError, LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Mode, State, Submission
 from tasks.registry import Registry
 from tasks.step import Step, interrupt
@@ -86,6 +87,8 @@ class Carrier:
         self._bodies = BodyLoops("jobgate-async")
         self._mine = threading.local()
         self._ending = False
+        #: The jobs of the messages that are being answered: what is claimed for one of them is known here.
+        self._claiming: list[str] = []
         self._given_up: list[AsyncSeat | PartnerSeat] = []
         self._loop.call(self._start())
 
@@ -133,17 +136,31 @@ class Carrier:
         while self._ending:  # the process is about to be killed for its last body, which ended after all
             time.sleep(LOOK)
         self._heartbeat.heard += 1
-        # In this thread, not on the loop: every change of threads costs as much as the statement itself.
-        attempt = self._store.claim_outside(job_id, self._params) or self._loop.call(
-            self._store.claim(job_id, self._params)
-        )
-        if attempt is None:
-            log.debug("ring for %s: nothing to claim", job_id)
-            return None
-        context = Context(attempt, self._reports.reporter(attempt))
-        step = self._run_async(attempt, context) if self._runner.is_async(attempt) else self._run(attempt, context)
-        self._end(step)
+        self._claiming.append(job_id)
+        try:
+            attempt = self._claim(job_id)
+            if attempt is None:
+                log.debug("ring for %s: nothing to claim", job_id)
+                return None
+            context = Context(attempt, self._reports.reporter(attempt))
+            step = self._run_async(attempt, context) if self._runner.is_async(attempt) else self._run(attempt, context)
+            self._end(step)
+        finally:
+            self._claiming.remove(job_id)
         return step
+
+    def _claim(self, job_id: str) -> Attempt | None:
+        try:
+            # In this thread, not on the loop: every change of threads costs as much as the statement itself.
+            return self._store.claim_outside(job_id, self._params) or self._loop.call(
+                self._store.claim(job_id, self._params)
+            )
+        except StoreUnavailable:
+            self._loop.loop.call_soon_threadsafe(self._unheard.doubt)
+            raise
+
+    def _is_known(self, attempt: Attempt) -> bool:
+        return attempt.id in self._claiming or self._settling.owes(attempt.id, attempt.attempt)
 
     def state_of(self, job_id: str) -> State | None:
         """The state of a job that was not there to be claimed; None if there is no such job, or no store."""
@@ -181,6 +198,7 @@ class Carrier:
         self._settling = Settling(self._store, self._reports, settings.lease)
         self._keeper = Keeper(self._store, claimer, self._give_up, self._bodies.look)
         self._keeper.start()
+        self._unheard = Unheard(self._store, claimer, self._is_known)
         watch = Watch(self._store, 0.005)
         grace = settings.cancel_grace
         control = Control(self._store, self._registry, self._admission, watch, None, grace)
@@ -196,6 +214,7 @@ class Carrier:
         self._parent_watch.cancel()
         await self._heartbeat.stop()
         await self._keeper.stop()
+        await self._unheard.stop()
         await self._reports.flush()
         await self._store.stop()
 

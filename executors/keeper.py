@@ -130,6 +130,9 @@ class Keeper:
     def __len__(self) -> int:
         return len(self._running)
 
+    def runs(self, job_id: str, attempt: int) -> bool:
+        return (job_id, attempt) in self._running
+
     def all(self) -> list[Running]:
         return list(self._running.values())
 

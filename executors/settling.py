@@ -31,11 +31,17 @@ class Settling:
         self._patience = patience
         self._deadline = math.inf
         self._open: set[asyncio.Future[Any]] = set()
+        self._owed: set[tuple[str, int]] = set()
+
+    def owes(self, job_id: str, attempt: int) -> bool:
+        """Whether this attempt has ended here and the store has not confirmed it."""
+        return (job_id, attempt) in self._owed
 
     def settle_soon(self, steps: Sequence[Step]) -> None:
         """`settle` for a carrier that does not wait. Without a task for each where the first try is enough."""
         ready = []
         for step in steps:
+            self._owed.add((step.job_id, step.attempt))  # at once: a task of its own begins later
             if self._reports.pending(step.job_id, step.attempt):
                 self._keep(asyncio.ensure_future(self.settle(step)))
             else:
@@ -62,13 +68,15 @@ class Settling:
         While the store is away it tries again, for `patience` seconds: the fence makes a late outcome as safe as one in
         time, so it is dropped only where the process must end.
         """
+        self._owed.add((step.job_id, step.attempt))
         if self._reports.pending(step.job_id, step.attempt):
             await self._reports.flush()
         try:
             state = await self._persist(step, patience)
         except JobgateError as error:
             log.error("job %s: the outcome of attempt %d is given up: %s", step.job_id, step.attempt, error)  # noqa: TRY400  # no trace: it was logged before
-            return None
+            return None  # and it stays owed: its body began, so nobody may give it back as if it had not
+        self._owed.discard((step.job_id, step.attempt))
         if state is None:
             log.warning("job %s: attempt %d had lost its lease; its outcome is refused", step.job_id, step.attempt)
             with contextlib.suppress(JobgateError):
@@ -78,7 +86,9 @@ class Settling:
     def _after_first_try(self, steps: Sequence[Step], done: asyncio.Future[list[State | None]]) -> None:
         states = [None] * len(steps) if done.exception() is not None else done.result()
         for step, state in zip(steps, states, strict=True):
-            if state is None:
+            if state is not None:
+                self._owed.discard((step.job_id, step.attempt))
+            else:
                 self._keep(asyncio.ensure_future(self.settle(step)))
 
     def _keep(self, settled: asyncio.Future[Any]) -> None:

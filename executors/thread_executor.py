@@ -20,6 +20,7 @@ from executors.reports import Reports
 from executors.runner import Runner
 from executors.settling import Settling
 from executors.strangers import Strangers
+from executors.unheard import Unheard
 from tasks.command import Command, Outcome
 from tasks.context import Context
 from tasks.errors import LeaseLost, StoreUnavailable
@@ -101,6 +102,7 @@ class ThreadExecutor:
         self._loop = asyncio.get_running_loop()
         self._reports = Reports(self._store, self._claimer.owner)
         self._settling = Settling(self._store, self._reports, self._claimer.lease)
+        self._unheard = Unheard(self._store, self._claimer, self._is_known)
         for _ in range(self.slots):
             self._add_thread()
         self._keeper.start()
@@ -158,6 +160,7 @@ class ThreadExecutor:
         left = self._keeper.all()
         for running in left:
             self._give_up(running, interrupt(running.attempt))
+        await self._unheard.stop()
         await self._settling.close()
         return len(left)
 
@@ -199,7 +202,12 @@ class ThreadExecutor:
 
     def taken(self, rows: Rows | None) -> None:
         self._backlog = rows is None or len(rows) == self._asked
+        if rows is None:
+            self._unheard.doubt()
         self._begin_all(rows or [], self._asked)
+
+    def _is_known(self, attempt: Attempt) -> bool:
+        return self._keeper.runs(attempt.id, attempt.attempt) or self._settling.owes(attempt.id, attempt.attempt)
 
     def _reserve(self) -> int:
         """Every free slot, for a claim that is about to be made: nobody else may claim for them meanwhile."""
@@ -321,6 +329,9 @@ class ThreadExecutor:
                 rows = await self._store.take_limited(
                     self.queues, reserved, self._claimer.params, self._strangers.skipped
                 )
+            except StoreUnavailable:
+                self._unheard.doubt()
+                raise
             finally:
                 self._begin_all(rows, reserved)
             if not rows:

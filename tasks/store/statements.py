@@ -303,6 +303,9 @@ FROM {table(id="TEXT", attempt="INTEGER")} AS s
 WHERE jobs.id = s.id AND jobs.status = 'STARTED' AND jobs.attempt = s.attempt AND jobs.owner = :owner
 RETURNING jobs.id, jobs.cancel_requested_at"""
 
+#: The attempts that `:owner` holds.
+HELD_BY = f"SELECT {ATTEMPT} FROM jobs WHERE status = 'STARTED' AND owner = :owner"
+
 #: Which jobs of `:owner` have been asked to stop.
 CANCELLED = "SELECT id FROM jobs WHERE status = 'STARTED' AND owner = :owner AND cancel_requested_at IS NOT NULL"
 
