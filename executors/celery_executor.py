@@ -40,8 +40,13 @@ LOST_AFTER = 2.0
 #: The same while messages lie in its queue that no worker has fetched: it may be one of them.
 LOST_SURELY = 15.0
 LOST_PAUSE = 0.5
-#: The window grows up to this many times twice the live slots while workers empty it between two looks.
-MAX_WINDOW = 32
+#: Messages out for each slot at least, and at most. Each is served before a more urgent job that comes later.
+LEAST_OUT = 2
+MOST_OUT = 64
+#: Messages out for each one that was answered between two looks: more, so that no slot waits for the next look.
+SURPLUS = 1.25
+#: How much of the pace is left after a look in which fewer messages were answered.
+PACE_DECAY = 0.7
 
 
 class CeleryExecutor:
@@ -71,8 +76,11 @@ class CeleryExecutor:
         self._sql = rings.ring(self._order)
         self._strangers = strangers
         self._credit = dict.fromkeys(self._queues, 0)
-        self._window = 1
+        #: Messages that are out as far as is known, and how many were answered between two looks of late.
+        self._out = 0
+        self._pace = 0.0
         self._workers: Sequence[Worker] = []
+        self._serving: dict[str, tuple[int, ...]] = {}
         self._known: set[str] = set()
         self._workers_at = self._broker_at = self._limited_at = self._lost_at = 0.0
         self._backlog = True
@@ -175,6 +183,7 @@ class CeleryExecutor:
             self._take_back([row for row in rows if row[1] in strange])
             rows = [row for row in rows if row[1] not in strange]
         ordered = sorted(rows, key=lambda row: (level[row[2]], row[3]))
+        self._out += len(rows)
         self._doorbell.ring(
             [Ring(job, task if task in known else UNKNOWN, queue, level[queue]) for job, task, queue, _ in ordered]
         )
@@ -226,6 +235,7 @@ class CeleryExecutor:
             self._ears.read([worker for worker in found if worker.instance not in draining], time.monotonic())
             await self._call_deaf(now, draining)
             self._workers = [worker for worker in self._ears.live if worker.instance not in self._deaf]
+            self._serving = _serving(self._workers)
             self._known = {task for worker in self._workers for task in worker.tasks}
             self._strangers.forget(self._known)
             self._release_canaries(now)
@@ -279,20 +289,31 @@ class CeleryExecutor:
                 await self._store.run(rings.RERING, rows=[[queue]], age=round(age * 1000))
 
     def _grant(self, rung: dict[str, int]) -> None:
-        """A queue may have rings out for about twice the slots that serve it, more while they are answered at once."""
-        self._adapt(sum(rung.values()))
-        for queue in self._queues:
-            serving = [worker for worker in self._workers if queue in worker.queues]
-            reach = {name for worker in serving for name in worker.queues}
-            slots = sum(worker.slots for worker in serving)
-            self._credit[queue] = max(0, 2 * slots * self._window - sum(rung.get(name, 0) for name in reach))
+        """A queue may have two messages out for each slot that serves it, more while they are answered quickly."""
+        each = self._out_per_slot(sum(rung.values()))
+        credit = {serving: self._credit_of(serving, each, rung) for serving in set(self._serving.values())}
+        self._credit = {
+            queue: credit[serving] if (serving := self._serving.get(queue)) else 0 for queue in self._queues
+        }
 
-    def _adapt(self, out: int) -> None:
-        slots = sum(worker.slots for worker in self._workers)
-        if self._backlog and out < slots * self._window:
-            self._window = min(MAX_WINDOW, self._window * 2)
-        elif not self._backlog:
-            self._window = 1
+    def _credit_of(self, serving: tuple[int, ...], each: float, rung: dict[str, int]) -> int:
+        """What the queues that are served by these workers may have out together."""
+        workers = [self._workers[n] for n in serving]
+        reach = {name for worker in workers for name in worker.queues}
+        slots = sum(worker.slots for worker in workers)
+        return max(0, round(slots * each) - sum(number for queue, number in rung.items() if queue in reach))
+
+    def _out_per_slot(self, out: int) -> float:
+        """How many messages may be out for each slot: as many as are answered until the next look, judged by the last.
+
+        It shrinks within a few looks when jobs become longer: what is out is served before a more urgent job.
+        """
+        slots = max(1, sum(worker.slots for worker in self._workers))
+        starved = self._backlog and out < slots
+        answered = (self._out - out) * (2 if starved else 1)
+        self._out = out
+        self._pace = max(answered, self._pace * PACE_DECAY)
+        return min(MOST_OUT, max(LEAST_OUT, self._pace * SURPLUS / slots))
 
     async def _ring_limited(self, now: float) -> None:
         served = {name for worker in self._workers for name in worker.queues} & self._level.keys()
@@ -310,3 +331,12 @@ class CeleryExecutor:
             return []
         sql = rings.ring_limited(len(skipped))
         return await self._store.run(sql, rows=statements.queue_rows(served), **statements.names(skipped))
+
+
+def _serving(workers: Sequence[Worker]) -> dict[str, tuple[int, ...]]:
+    """Which of the workers, by number, serve each queue. Thousands of queues have few different answers."""
+    found: dict[str, list[int]] = {}
+    for number, worker in enumerate(workers):
+        for queue in worker.queues:
+            found.setdefault(queue, []).append(number)
+    return {queue: tuple(numbers) for queue, numbers in found.items()}

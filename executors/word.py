@@ -7,18 +7,21 @@ import mmap
 import struct
 from collections.abc import Sequence
 
+from tasks.errors import ConfigurationError
+
 #: When to give back what runs (a double, `time.time`), how many children were lost, whether to start anew (integers).
 #: The queues follow, as JSON.
 _FIELDS = {"drain_at": "d", "losses": "q", "anew": "q"}
 _QUEUES = 8 * len(_FIELDS)
-_SIZE = 64 * 1024
+#: Bytes for names of queues that are added later; those of the start have room of their own.
+_SPARE = 64 * 1024
 
 
 class Word:
     """One writer a field at a time; readers may be any process."""
 
     def __init__(self, queues: Sequence[str]) -> None:
-        self._memory = mmap.mmap(-1, _SIZE)
+        self._memory = mmap.mmap(-1, _QUEUES + 8 + len(json.dumps(list(queues))) + _SPARE)
         self.queues = queues
 
     @property
@@ -58,6 +61,9 @@ class Word:
     @queues.setter
     def queues(self, names: Sequence[str]) -> None:
         text = json.dumps(list(names)).encode()
+        room = len(self._memory) - _QUEUES - 8
+        if len(text) > room:
+            raise ConfigurationError(f"the names of {len(names)} queues take {len(text):,} bytes; {room:,} are left")
         self._memory[_QUEUES : _QUEUES + 8 + len(text)] = struct.pack("q", len(text)) + text
 
     def _get(self, field: str) -> float | int:
