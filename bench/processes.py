@@ -87,6 +87,13 @@ def pss(process: psutil.Process) -> float:
     return 0.0
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def await_port(port: int, process: Process) -> None:
     """Return once somebody listens there."""
     ends = time.monotonic() + START

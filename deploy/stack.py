@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from gateway.cli import own_redis
+from gateway.cli import local_stack, own_redis
 from gateway.cli.child import sweep
+from gateway.cli.exits import CommandError
 from tasks.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,22 +112,24 @@ def make_environment() -> dict[str, str]:
 
 @contextmanager
 def redis_beside(environment: dict[str, str], width: int) -> Iterator[Child]:
-    """A Redis of our own, which goes last."""
-    port = own_redis.free_port()
-    with tempfile.TemporaryDirectory(prefix="jobgate-redis-") as folder:
-        command = own_redis.command(port, Path(folder), "--logfile", "redis.log")
-        redis = Child("redis", command, environment, width)
-        try:
-            wait_for_redis(redis, port, Path(folder, "redis.log"))
-            environment["CELERY_BROKER_URL"] = own_redis.url(port)
-            yield redis
-        finally:
-            stop([redis], None)
+    """A Redis of our own, where `jobgate` finds it; it goes last. It has no use for the deployment's secrets."""
+    folder = ROOT / local_stack.FOLDER
+    if own_redis.answers(folder):
+        raise SystemExit("stack: another stack runs in this folder; stop it first: Ctrl-C there, or `jobgate stack stop`")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = folder / "redis.log"
+    redis = Child("redis", own_redis.command(folder, "--logfile", str(log)), {}, width)
+    try:
+        wait_for_redis(redis, folder, log)
+        environment["CELERY_BROKER_URL"] = own_redis.url(folder)
+        yield redis
+    finally:
+        stop([redis], None)
 
 
-def wait_for_redis(redis: Child, port: int, log: Path) -> None:
+def wait_for_redis(redis: Child, folder: Path, log: Path) -> None:
     end = time.monotonic() + REDIS_START
-    while not own_redis.answers(port):
+    while not own_redis.answers(folder):
         if redis.code is not None or time.monotonic() > end:
             say(log.read_text(errors="replace") if log.exists() else "")
             raise SystemExit("stack: Redis did not start; name another with CELERY_BROKER_URL")
@@ -188,3 +190,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except ConfigurationError as error:
         sys.exit(f"stack: {error.detail}")
+    except CommandError as error:
+        sys.exit(f"stack: {error.words}")

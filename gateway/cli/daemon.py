@@ -15,10 +15,9 @@ from xmlrpc.client import Fault, ServerProxy
 from msgspec import Struct
 
 from gateway.cli.exits import CommandError, Exit
+from gateway.cli.own_redis import LONGEST_SOCKET
 from tasks.errors import ConfigurationError
 
-#: Bytes that the path of a Unix socket may have.
-LONGEST_SOCKET = 107
 #: Seconds between two looks, and until supervisord itself is there or gone.
 LOOK = 0.1
 PATIENCE = 20.0
@@ -63,7 +62,6 @@ class Daemon:
 
     def launch(self, document: str, environment: Mapping[str, str]) -> None:
         """Start supervisord, which starts nothing yet. `environment` is what all processes get."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "supervisord.conf"
         file.write_text(document, encoding="utf-8")
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(file)]

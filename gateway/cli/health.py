@@ -11,8 +11,8 @@ import msgspec
 import typer
 
 from executors.finding import Finding, exit_status
-from executors.settings import Settings, source_of
-from gateway.cli import output
+from executors.settings import source_of
+from gateway.cli import local_stack, output
 from gateway.cli.door import address
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.options import AsJson, door
@@ -40,7 +40,7 @@ def require(required: Sequence[str]) -> None:
 
 def look(required: Sequence[str]) -> list[dict[str, Any]]:
     # By name, as in `record`: what it loads is not needed elsewhere.
-    seen = importlib.import_module("executors.start_check").look(Settings.from_env(), required)
+    seen = importlib.import_module("executors.start_check").look(local_stack.settings(), required)
     found: list[dict[str, Any]] = msgspec.to_builtins(list(seen))
     return found
 
@@ -61,7 +61,7 @@ def doctor(context: typer.Context, json_: AsJson = False) -> None:
 
 
 def _examine() -> Mapping[str, Any]:
-    found = asyncio.run(importlib.import_module("executors.doctor").diagnose(Settings.from_env()))
+    found = asyncio.run(importlib.import_module("executors.doctor").diagnose(local_stack.settings()))
     seen: Mapping[str, Any] = msgspec.to_builtins(found)
     return seen
 

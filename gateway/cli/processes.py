@@ -8,7 +8,7 @@ from typing import Annotated, Never
 
 import typer
 
-from gateway.cli import health
+from gateway.cli import health, local_stack
 
 #: What comes after the command goes to Celery as it is.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -40,6 +40,7 @@ def scheduler() -> None:
 
 
 def become(module: str, *arguments: str) -> Never:
-    """Run a module of ours in the place of this command."""
+    """Run a module of ours in the place of this command, on the broker of a stack that runs here."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module, no shell wanted
+    command = [sys.executable, "-m", module, *arguments]
+    os.execve(sys.executable, command, local_stack.environment())  # noqa: S606 - our own module, no shell wanted

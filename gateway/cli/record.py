@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import NamedTuple
 
 import typer
 
 from executors.settings import CALLER_VARIABLES, VARIABLES, CallerSettings, Settings, source_of
-from gateway.cli import output
+from gateway.cli import local_stack, output
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.options import AsJson
 
@@ -79,13 +79,20 @@ def _schema() -> ModuleType:
 
 
 def _settings() -> Iterator[Setting]:
-    settings, caller = Settings.from_env(), CallerSettings.from_env()
+    environment = local_stack.environment()
+    settings, caller = Settings.from_env(environment), CallerSettings.from_env()
     for of, variables in ((settings, VARIABLES), (caller, CALLER_VARIABLES)):
         for name, variable in variables.items():
-            yield Setting(variable, _shown(name, getattr(of, name)), source_of(variable))
+            yield Setting(variable, _shown(name, getattr(of, name)), _source(variable, environment))
     for pack in importlib.import_module("executors.assembly").load_tasks(settings).packs:
         for name, variable in pack.variables.items():
             yield Setting(variable, _shown(name, getattr(pack.settings, name)), source_of(variable))
+
+
+def _source(variable: str, environment: Mapping[str, str]) -> str:
+    """Where its value comes from; "stack": from the stack that runs in the working directory."""
+    source = source_of(variable)
+    return "stack" if source == "default" and environment.get(variable) else source
 
 
 def _shown(name: str, value: object) -> str:

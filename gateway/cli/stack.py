@@ -12,7 +12,7 @@ import typer
 from rich.prompt import Prompt
 
 from executors.settings import Settings, inherited, source_of
-from gateway.cli import bulk, log_file, output, own_redis, queues, supervision
+from gateway.cli import bulk, local_stack, log_file, output, own_redis, queues, supervision
 from gateway.cli.daemon import FAILED, LOOK, Daemon, State
 from gateway.cli.door import address
 from gateway.cli.exits import CommandError, Exit
@@ -38,24 +38,25 @@ ALIASES = {
     "broker": (REDIS,),
 }
 COMMAND = (sys.executable, "-m", "gateway.cli")
+#: Begins the command of a program that must not see the deployment's secrets.
+NOTHING_INHERITED = ("env", "-i")
 
 Component = Annotated[str | None, typer.Argument(help="web, worker, scheduler or redis; all without it.")]
 Folder = Annotated[Path, typer.Option(help="Where logs, the socket and the process ids lie.")]
-FOLDER = Path("var/stack")
 
 
 @app.command()
-def start(component: Component = None, folder: Folder = FOLDER, json_: AsJson = False) -> None:
-    """Start the processes, and return when they work."""
-    settings, daemon = Settings.from_env(), Daemon(folder)
+def start(component: Component = None, folder: Folder = local_stack.FOLDER, json_: AsJson = False) -> None:
+    """Start the processes, in Celery mode unless USE_CELERY says otherwise, and return when they work."""
+    daemon = Daemon(folder)
     if not daemon.runs:
-        _launch(settings, daemon)
+        _launch(daemon)
     _start(daemon, _chosen(daemon, component))
     _show(daemon, json_)
 
 
 @app.command()
-def stop(component: Component = None, folder: Folder = FOLDER, json_: AsJson = False) -> None:
+def stop(component: Component = None, folder: Folder = local_stack.FOLDER, json_: AsJson = False) -> None:
     """Stop them: each finishes what it does, within the drain timeout."""
     daemon = Daemon(folder)
     if not daemon.runs:
@@ -69,7 +70,7 @@ def stop(component: Component = None, folder: Folder = FOLDER, json_: AsJson = F
 
 
 @app.command()
-def restart(component: Component = None, folder: Folder = FOLDER, json_: AsJson = False) -> None:
+def restart(component: Component = None, folder: Folder = local_stack.FOLDER, json_: AsJson = False) -> None:
     """Stop and start. Without a component, settings are read anew."""
     if component is None:
         if Daemon(folder).runs:
@@ -84,7 +85,7 @@ def restart(component: Component = None, folder: Folder = FOLDER, json_: AsJson 
 
 
 @app.command()
-def status(component: Component = None, folder: Folder = FOLDER, json_: AsJson = False) -> None:
+def status(component: Component = None, folder: Folder = local_stack.FOLDER, json_: AsJson = False) -> None:
     """Show the processes. Exit code 1 when one is down."""
     daemon = _running(folder)
     chosen = set(_chosen(daemon, component))
@@ -98,7 +99,7 @@ def logs(
     component: Component = None,
     lines: Annotated[int, typer.Argument(help="How many lines of each.", min=1)] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added.")] = False,
-    folder: Folder = FOLDER,
+    folder: Folder = local_stack.FOLDER,
 ) -> None:
     """Print the end of the logs. On a terminal, without a component, asks which."""
     files = {file.stem: file for file in sorted((folder / "logs").glob("*.log"))}
@@ -157,9 +158,15 @@ def purge(
 app.command()(inspect)
 
 
-def _launch(settings: Settings, daemon: Daemon) -> None:
+def _launch(daemon: Daemon) -> None:
+    environment = inherited(PYTHONUNBUFFERED="1")
+    environment["USE_CELERY"] = environment.get("USE_CELERY") or "1"
+    settings = Settings.from_env(environment)
     logs = daemon.folder / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    # The broker's socket, the logs and the environment of the processes concern their user alone.
+    daemon.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    daemon.folder.chmod(0o700)
+    logs.mkdir(exist_ok=True)
     place = supervision.Place(
         directory=str(Path.cwd()),
         logs=str(logs),
@@ -168,11 +175,11 @@ def _launch(settings: Settings, daemon: Daemon) -> None:
         rotate=True,
     )
     chosen = supervision.programs(COMMAND, celery=bool(settings.use_celery))
-    environment = inherited(PYTHONUNBUFFERED="1")
     if settings.use_celery and source_of("CELERY_BROKER_URL", environment) == "default":
-        port = own_redis.free_port()
-        environment["CELERY_BROKER_URL"] = own_redis.url(port)
-        chosen.insert(0, supervision.Program(REDIS, tuple(own_redis.command(port, daemon.folder)), 1))
+        environment["CELERY_BROKER_URL"] = own_redis.url(daemon.folder)
+        chosen.insert(0, supervision.Program(REDIS, (*NOTHING_INHERITED, *own_redis.command(daemon.folder)), 1))
+    mode = "Celery mode" if settings.use_celery else "thread mode (USE_CELERY=0)"
+    output.note(f"starting {', '.join(program.name for program in chosen)} in {mode}")
     sections = [*supervision.supervisord_sections(daemon.folder)]
     sections += [supervision.program_section(program, place, program.name) for program in chosen]
     daemon.launch(supervision.document(sections), environment)
@@ -190,14 +197,13 @@ def _start(daemon: Daemon, names: Sequence[str]) -> None:
 
 
 def _await_ready(daemon: Daemon, name: str, file: log_file.Growing) -> None:
-    sign = "Ready to accept connections" if name == REDIS else SIGN
     ends = time.monotonic() + READY
     seen: list[str] = []
     pids: set[int] = set()
     while True:
         state = _state(daemon, name)
         seen += file.news()
-        if any(sign in line for line in seen):
+        if own_redis.answers(daemon.folder) if name == REDIS else any(SIGN in line for line in seen):
             return
         pids |= {state.pid} - {0}
         # A store that is away ends a process later than Supervisor takes it for started: it would be tried for ever.

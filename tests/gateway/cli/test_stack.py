@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +12,15 @@ from typing import Any
 
 import psutil
 import pytest
+from redis import Redis, ResponseError
 
 from executors.identity import host
-from gateway.cli import daemon, output
+from gateway.cli import daemon, local_stack, output, own_redis
 from gateway.cli import stack as stack_commands
 from gateway.cli.log_file import Growing, tail
-from gateway.cli.own_redis import free_port
 from tests.gateway.cli.conftest import Shell
 from tests.gateway.cli.mapping import commands, of_a_stack
-from tests.support.processes import ROOT, Process, clean_environment, python
+from tests.support.processes import ROOT, Process, clean_environment, free_port, python
 from tests.support.waiting import eventually
 
 #: Seconds; only a fault takes so long, or a machine that does much else.
@@ -74,7 +75,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_thread_mode_is_one_process_that_is_kept_alive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = Stack(folder)
+    stack = Stack(folder, USE_CELERY="0")
     assert "does not run" in stack("status", exit=1)
     assert "does not run" in stack("stop")
     stack("start")
@@ -95,7 +96,7 @@ def test_thread_mode_is_one_process_that_is_kept_alive(folder: Path, monkeypatch
 
 
 def test_a_process_that_does_not_start_says_why(folder: Path) -> None:
-    stack = Stack(folder, DATABASE_URL="mysql://localhost/x")
+    stack = Stack(folder, USE_CELERY="0", DATABASE_URL="mysql://localhost/x")
     assert "web does not start: jobgate: DATABASE_URL takes" in stack("start", exit=1)
     assert stack.states(exit=1)["web"]["state"] in {"EXITED", "FATAL", "STOPPED"}
     stack("stop")
@@ -104,7 +105,7 @@ def test_a_process_that_does_not_start_says_why(folder: Path) -> None:
 
 
 def test_a_stack_whose_store_is_away_says_so_and_tries_no_longer(folder: Path) -> None:
-    stack = Stack(folder, DATABASE_URL="postgresql://me@127.0.0.1:9/jobs")
+    stack = Stack(folder, USE_CELERY="0", DATABASE_URL="postgresql://me@127.0.0.1:9/jobs")
     assert "web does not start: jobgate: the store" in stack("start", exit=1)
     assert stack.states(exit=1)["web"]["pid"] == 0
     for _ in ("that runs", "that does not"):
@@ -113,7 +114,7 @@ def test_a_stack_whose_store_is_away_says_so_and_tries_no_longer(folder: Path) -
 
 def test_celery_mode_and_every_command_of_the_systems_that_came_here(folder: Path) -> None:
     """In the page's order: the worker is stopped and started once, the scheduler restarted."""
-    stack = Stack(folder, USE_CELERY="1")
+    stack = Stack(folder)  # Celery mode is what a stack is for
     pids: dict[str, set[int]] = {}
     for _, verb, *component in filter(of_a_stack, commands()):
         if verb == "stop" and not component:
@@ -132,6 +133,62 @@ def test_celery_mode_and_every_command_of_the_systems_that_came_here(folder: Pat
     log = (folder / "supervisord.log").read_text()
     assert "SIGKILL" not in log
     assert log.rindex("stopped: worker") < log.index("stopped: redis"), "the broker goes last"
+
+
+@pytest.fixture
+def redis_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Process]]:
+    """The stack's own Redis, alone, in the var/stack of a folder that is the working directory."""
+    monkeypatch.chdir(folder)
+    place = local_stack.FOLDER
+    place.mkdir(parents=True)
+    redis = Process("redis", [*stack_commands.NOTHING_INHERITED, *own_redis.command(place)], {}, folder)
+    try:
+        eventually(lambda: own_redis.answers(place), PATIENCE, "Redis answers")
+        yield place, redis
+    finally:
+        redis.stop()
+
+
+def test_the_stack_s_broker_serves_its_own_user_only_and_takes_no_settings(redis_beside: tuple[Path, Process]) -> None:
+    place, redis = redis_beside
+    assert psutil.Process(redis.pid).net_connections("tcp") == [], "no port: other users of the machine reach it not"
+    assert stat.S_IMODE(own_redis.socket_in(place).stat().st_mode) == 0o700
+    assert set(psutil.Process(redis.pid).environ()) <= {"PATH"}, "it inherits no secrets"
+    client = Redis(unix_socket_path=str(own_redis.socket_in(place)))
+    for words in (("CONFIG", "SET", "dir", "/"), ("MODULE", "LOAD", "x"), ("SAVE",), ("REPLICAOF", "127.0.0.1", "1")):
+        with pytest.raises(ResponseError, match="unknown command"):
+            client.execute_command(*words)
+    client.close()
+
+
+def test_commands_find_the_broker_of_a_stack_that_runs_here(redis_beside: tuple[Path, Process]) -> None:
+    _, redis = redis_beside
+    settings = {"DATABASE_URL": "sqlite:///jobs.db", "TASK_MODULES": "tests.support.tasks"}
+    shell = Shell(settings)
+    found = {each["variable"]: (each["value"], each["source"]) for each in shell.json("config")}
+    assert found["USE_CELERY"] == ("yes", "stack")
+    assert found["CELERY_BROKER_URL"][1] == "stack"
+    looked = {each["what"]: each for each in shell.json("check")}
+    assert looked["broker"]["ok"], looked
+    codes = {each["code"] for each in shell.json("doctor", exit=1)["findings"]}
+    assert not codes & {"broker_away", "brokers_differ"}
+    named = Shell({**settings, "USE_CELERY": "1", "CELERY_BROKER_URL": "redis://127.0.0.1:9/0"})
+    assert "redis://127.0.0.1:9/0" in named.out("check", exit=1), "what is set stays as it is"
+    redis.stop()
+    assert {each["variable"]: each["source"] for each in shell.json("config")}["USE_CELERY"] == "default"
+
+
+def test_a_server_that_is_too_old_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, version in (("valkey-server", "6.0.16"), ("redis-server", "7.0.15")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=00000000:0 malloc=libc bits=64'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert own_redis.server() == tmp_path / "redis-server"
+    (tmp_path / "redis-server").unlink()
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin/none")
+    assert own_redis.server().name == "valkey-server"
+    assert own_redis.version_of(str(own_redis.server())) >= (9, 0), "the one that the extra `stack` brings"
 
 
 def test_the_server_s_file_is_the_one_its_command_writes() -> None:
