@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -22,8 +23,17 @@ from tasks.errors import LeaseLost
 
 T = TypeVar("T")
 
+#: Seconds after which a thread that computes lets another one run. With Python's own choice, ten times as long, four
+#: bodies that compute make each answer of the gateway take a second or more; with this a tenth of one.
+SWITCH_INTERVAL = 0.0005
+
 #: Raised by our handler in the main thread of a Celery child; Celery itself uses SIGUSR1.
 SIGNAL = signal.SIGUSR2
+
+
+def share_interpreter() -> None:
+    """For a process whose bodies run in threads: its own loops, which keep the leases, get their turns sooner."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
 
 
 class Seat(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from executors import assembly
 from executors.adoption import adopted
-from executors.body import MainSeat, Partner, PartnerSeat, Seat, ThreadSeat
+from executors.body import MainSeat, Partner, PartnerSeat, Seat, ThreadSeat, share_interpreter
 from executors.body_loops import AsyncSeat, BodyLoops
 from executors.control import Control
 from executors.handles import LoopClient
@@ -82,6 +82,8 @@ class Carrier:
         self.broker = place_of(settings.broker_url)
         if role.own_process:
             MainSeat.listen()
+        else:
+            share_interpreter()
         self._runner = Runner(registry, settings.result_max_bytes)
         self._loop = LoopThread("jobgate-record")
         self._bodies = BodyLoops("jobgate-async")

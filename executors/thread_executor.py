@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from threading import Thread
 
 from executors.base import Capabilities, Health, Standing
-from executors.body import Interruption, ThreadSeat
+from executors.body import Interruption, ThreadSeat, share_interpreter
 from executors.body_loops import AsyncSeat, BodyLoops
 from executors.heartbeat import Heartbeat
 from executors.inbox import Inbox
@@ -100,6 +100,7 @@ class ThreadExecutor:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        share_interpreter()
         self._reports = Reports(self._store, self._claimer.owner)
         self._settling = Settling(self._store, self._reports, self._claimer.lease)
         self._unheard = Unheard(self._store, self._claimer, self._is_known)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from executors import body_loops
-from executors.body import Interruption
+from executors.body import SWITCH_INTERVAL, Interruption
 from executors.body_loops import AsyncSeat, BodyLoops
 from tasks.errors import LeaseLost
 from tests.executors.conftest import Deploy
@@ -161,7 +161,7 @@ def test_the_number_of_loops_is_bounded(
 
 
 @pytest.mark.parametrize("pool", [None, "threads", "solo"])
-def test_a_body_that_blocks_its_loop_harms_no_other_job(
+def test_a_body_that_computes_or_blocks_its_loop_harms_no_other_job(
     deploy: Deploy,
     make_database: Callable[[str], str],
     make_broker: Callable[[str], str],
@@ -173,6 +173,7 @@ def test_a_body_that_blocks_its_loop_harms_no_other_job(
     database = make_database("postgresql" if pool == "threads" else "sqlite")
     alone = pool == "solo"
     deployment = deploy(database, slots=1 if alone else 4, **shape)
+    assert deployment.run("switch_interval")["result"] <= SWITCH_INTERVAL
     gate, end = tmp_path / "gate", tmp_path / "end"
     held = None if alone else deployment.submit("hold_async", str(ledger), str(end))
     if held is not None:

@@ -175,6 +175,11 @@ def disturb(folder: str) -> list[str]:
     return found
 
 
+@task(name="tests.switch_interval", **NO_RETRY)
+def switch_interval() -> float:
+    return sys.getswitchinterval()
+
+
 @task(name="tests.leave_threads", **NO_RETRY)
 def leave_threads(until: str) -> None:
     """Work that goes on after the job, in threads that the interpreter waits for at its end."""
