@@ -10,11 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.cli.own_redis import free_port
 from tests.executors.conftest import Deploy
 from tests.support.deployment import Deployment
 from tests.support.ledger import Ledger
-from tests.support.processes import Process, python
+from tests.support.processes import Process, free_port, python
 from tests.support.waiting import eventually
 
 

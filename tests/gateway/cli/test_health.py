@@ -28,7 +28,7 @@ def test_a_start_is_checked(redis_url: str) -> None:
 
 def test_a_worker_can_be_made_to_look_first(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command[2:]))
+    monkeypatch.setattr(os, "execve", lambda program, command, _environment: started.append(command[2:]))
     words = ["worker", "--require", "tests.add", "--hostname=w1@%h"]
     away = Shell({**TASKS, **NOWHERE})(*words, exit=1)
     assert away.stderr.startswith("jobgate: broker: ")

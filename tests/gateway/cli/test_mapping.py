@@ -28,7 +28,7 @@ def test_what_shows_or_steers_runs(shell: Shell, deployment: Deployment) -> None
 
 def test_what_becomes_a_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
+    monkeypatch.setattr(os, "execve", lambda program, command, _environment: started.append(command))
     run = [command for command in commands() if command[0] in PROCESSES]
     for command in run:
         Shell({"TASK_MODULES": "tasks.packs.demo"})(*command)

@@ -48,7 +48,7 @@ def test_all_of_them_are_listed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -
 
 def test_schedules_are_brought_over_by_the_importer(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command[1:]))
+    monkeypatch.setattr(os, "execve", lambda program, command, _environment: started.append(command[1:]))
     Shell({})("schedules", "import", "beat", "shop.celery:app")
     assert started == [["-m", "executors.celery_import", "beat", "shop.celery:app"]]
 

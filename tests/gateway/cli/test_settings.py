@@ -96,7 +96,7 @@ def test_a_process_is_replaced_by_the_one_it_starts(
     words: list[str], module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda program, command: calls.append([program, *command]))
+    monkeypatch.setattr(os, "execve", lambda program, command, _environment: calls.append([program, *command]))
     Shell({})(*words)
     assert calls == [[sys.executable, sys.executable, "-m", module, *words[1:]]]
 
