@@ -115,7 +115,9 @@ def redis_beside(environment: dict[str, str], width: int) -> Iterator[Child]:
     """A Redis of our own, where `jobgate` finds it; it goes last. It has no use for the deployment's secrets."""
     folder = ROOT / local_stack.FOLDER
     if own_redis.answers(folder):
-        raise SystemExit("stack: another stack runs in this folder; stop it first: Ctrl-C there, or `jobgate stack stop`")
+        raise SystemExit(
+            "stack: another stack runs in this folder; stop it first: Ctrl-C there, or `jobgate stack stop`"
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = folder / "redis.log"
     redis = Child("redis", own_redis.command(folder, "--logfile", str(log)), {}, width)

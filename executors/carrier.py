@@ -288,7 +288,7 @@ class Carrier:
                 self._role.take_in(self._heartbeat.deaf)
                 drain_at = self._role.word.drain_at
                 self._heartbeat.draining = drain_at > 0
-                if 0 < drain_at <= time.time():
+                if 0 < drain_at <= time.monotonic():
                     self._settling.hurry()
                     for running in self._keeper.all():
                         self._give_up(running, interrupt(running.attempt))

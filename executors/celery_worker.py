@@ -216,7 +216,7 @@ class Worker:
                 leaving.within(LEFTOVERS)
 
     def _shutting_down(self, **_: Any) -> None:
-        self._word.drain_at = time.time() + self._settings.drain_timeout
+        self._word.drain_at = time.monotonic() + self._settings.drain_timeout
 
     def _failed(self, exception: BaseException | None = None, **_: Any) -> None:
         """In the parent: a child died with a job. Its siblings are told to look after it; a thread of the parent's own

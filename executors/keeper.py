@@ -24,6 +24,8 @@ log = logging.getLogger("jobgate.keeper")
 
 #: Seconds between two looks at the clock; a limit is kept to within this.
 TICK = 0.05
+#: Seconds between two looks at the clock after which the process counts as having stood still.
+STALL = 1.0
 #: Seconds between two looks whether a running job has been asked to stop by another process.
 CANCEL_POLL = 0.5
 
@@ -124,6 +126,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._talk: asyncio.Task[None] | None = None
         self._polled_at = 0.0
+        self._patient_until = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -167,9 +170,15 @@ class Keeper:
                 running.stop(Cancelled)
 
     async def _run(self) -> None:
+        looked_at = time.monotonic()
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
+            if now - looked_at > max(STALL, self._claimer.lease / 3):
+                # The process or this loop stood still: leases that ran out may still be ours, so renewing them is tried
+                # before their bodies are stopped.
+                self._patient_until = now + self._claimer.lease / 3
+            looked_at = now
             try:
                 self._look()  # first: a limit is no fault of a body that another one keeps from running
                 for running in self.all():
@@ -200,7 +209,7 @@ class Keeper:
         elif running.stopped_at is not None and now - running.stopped_at >= self._claimer.grace:
             # A lost lease is nobody's wish: if the job is still ours after all, it goes back to wait.
             self._give_up(running, interrupt(attempt) if running.reason is LeaseLost else stop(attempt, age))
-        elif now - running.renewed_at > self._claimer.lease:
+        elif now - running.renewed_at > self._claimer.lease and now > self._patient_until:
             running.stop(LeaseLost)
         elif attempt.soft_time_limit is not None and used >= attempt.soft_time_limit:
             if not running.context.cancelled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from executors.identity import is_dead
@@ -21,6 +22,8 @@ CHUNK = 1_000
 STAGE_PAUSE = 0.2
 REAP_PAUSE = 0.5
 SWEEP_PAUSE = 1.0
+#: Seconds by which a duty is late when the process or its loop stood still.
+STALL = 0.5
 #: Longer than a worker needs to start again.
 WATCH_PAUSE = 20.0
 #: Seconds after which a carrier without a sign of life is struck off the registry.
@@ -122,4 +125,7 @@ class Upkeep:
             except Exception:  # one bad tick must not end a duty for the life of the process
                 log.exception("upkeep failed; it goes on")
                 pause = SWEEP_PAUSE
+            slept_at = time.monotonic()
             await asyncio.sleep(pause)
+            if time.monotonic() - slept_at > pause + STALL:
+                await asyncio.sleep(STALL)  # the keeper of this process renews its leases before they are reaped

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from tasks.errors import ConfigurationError
 
-#: When to give back what runs (a double, `time.time`), how many children were lost, whether to start anew (integers).
-#: The queues follow, as JSON.
+#: When to give back what runs (a double, of `time.monotonic`: all processes of a machine share it, and nobody sets it
+#: back), how many children were lost, whether to start anew (integers). The queues follow, as JSON.
 _FIELDS = {"drain_at": "d", "losses": "q", "anew": "q"}
 _QUEUES = 8 * len(_FIELDS)
 #: Bytes for names of queues that are added later; those of the start have room of their own.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -170,3 +172,29 @@ def test_children_that_are_replaced_lose_no_job(
     assert {(job["status"], job["retries"]) for job in done} == {("SUCCESS", 0)}
     assert len(ledger.lines()) == 40
     assert len(set(ledger.lines())) >= 5, "no child lived for more than a few"
+
+
+def test_a_gateway_that_stood_still_for_longer_than_a_lease_keeps_its_jobs(
+    deploy: Deploy, make_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    database = make_database("sqlite")
+    deployment = deploy(database, slots=2)
+    gate = tmp_path / "gate"
+    jobs = [deployment.submit(task, str(gate)) for task in ("block", "report_async")]
+    for job in jobs:
+        deployment.reaches(job, "STARTED")
+
+    def ran_out() -> bool:
+        with contextlib.closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as record:
+            (until,) = record.execute("SELECT MAX(lease_until) FROM jobs").fetchone()
+        return bool(until < time.time() * 1000)
+
+    os.kill(deployment.gateway.pid, signal.SIGSTOP)
+    try:
+        eventually(ran_out, 20, "the leases have run out")
+    finally:
+        os.kill(deployment.gateway.pid, signal.SIGCONT)
+    gate.touch()
+    for job in jobs:
+        done = deployment.ended(job)
+        assert (done["status"], done["attempt"]) == ("SUCCESS", 1), done["error"]
