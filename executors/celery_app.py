@@ -39,6 +39,11 @@ _REDIS = {
     "queue_order_strategy": "priority",
 }
 
+#: Seconds that RabbitMQ may take to answer a request of a worker, such as to consume. Without a limit an answer that a
+#: reset connection lost holds the worker's main loop for ever, and nothing in that loop can connect again. Waiting for
+#: messages is no request: an idle worker is not disturbed.
+AMQP_TIMEOUT = 5.0
+_AMQP = {"read_timeout": AMQP_TIMEOUT, "write_timeout": AMQP_TIMEOUT}
 
 #: Seconds between two tries of a worker whose broker is away. Kombu's pauses grow to half a minute, and so long jobs
 #: would wait for a broker that is back.
@@ -60,7 +65,7 @@ def make_celery(settings: Settings, queues: Sequence[str]) -> Celery:
     redis = settings.broker_url.startswith(("redis", "rediss"))
     app.conf.update(
         _CONFIG,
-        broker_transport_options=_REDIS if redis else {},
+        broker_transport_options=_REDIS if redis else _AMQP,
         task_queues=[Queue(name, Exchange(name, type="direct"), routing_key=name) for name in queues],
         task_default_queue=queues[-1],
         worker_concurrency=settings.celery_concurrency,
