@@ -18,6 +18,7 @@ from typing import Any
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 from celery.app.task import Task as CeleryTask
+from celery.worker import state
 from kombu import Exchange, Queue
 
 from executors import assembly
@@ -216,7 +217,13 @@ class Worker:
                 leaving.within(LEFTOVERS)
 
     def _shutting_down(self, **_: Any) -> None:
-        self._word.drain_at = time.monotonic() + self._settings.drain_timeout
+        patience = self._settings.drain_timeout
+        self._word.drain_at = time.monotonic() + patience
+        if running := len(state.active_requests):
+            words = (
+                f"jobgate: waiting up to {patience:g} s for the jobs that run ({running}), then the rest is given back"
+            )
+            os.write(2, f"{words}\n".encode())  # to stderr, and not by print: this is a signal handler
 
     def _failed(self, exception: BaseException | None = None, **_: Any) -> None:
         """In the parent: a child died with a job. Its siblings are told to look after it; a thread of the parent's own

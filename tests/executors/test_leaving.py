@@ -68,3 +68,18 @@ def test_sigquit_gives_jobs_back_at_once(deploy: Deploy, make_database: Callable
     deployment.start_gateway()
     assert deployment.ended(job)["status"] == "SUCCESS"
     assert deployment.statuses(job) == ["PENDING", "STARTED", "PENDING", "STARTED", "SUCCESS"]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_worker_says_what_it_waits_for(
+    deploy: Deploy, make_database: Callable[[str], str], make_broker: Callable[[str], str], tmp_path: Path, pool: str
+) -> None:
+    deployment = deploy(make_database("sqlite"), pool=pool, broker_url=make_broker("redis"), slots=2)
+    job = deployment.submit("block", str(tmp_path / "gate"))
+    deployment.reaches(job, "STARTED")
+    (worker,) = deployment.workers
+    os.kill(worker.pid, signal.SIGTERM)
+    worker.wait_for(r"jobgate: waiting up to 5 s for the jobs that run \(1\)")
+    (tmp_path / "gate").touch()
+    assert deployment.ended(job)["attempt"] == 1
+    assert worker.ends(PATIENCE)
