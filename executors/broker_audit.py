@@ -19,6 +19,7 @@ def broker_audit(facts: Facts) -> Iterator[Finding]:
     if broker.error is not None:
         yield _away(broker, broker.error)
         return
+    yield from _open(broker)
     yield from _memory(broker)
     yield from _company(broker)
 
@@ -32,6 +33,19 @@ def _away(broker: BrokerFacts, error: str) -> Finding:
         remedy="is it up (redis-cli ping), is CELERY_BROKER_URL right, does the network let this host through?",
         data={"broker": broker.place, "error": error},
     )
+
+
+def _open(broker: BrokerFacts) -> Iterator[Finding]:
+    if broker.open:
+        yield Finding(
+            code="broker_open",
+            severity=Severity.ERROR,
+            detail=f"the Redis at {broker.place} answers without a password, and not on this machine alone: whoever "
+            "reaches it can stop workers, delay jobs, and send messages for the tasks of JOBGATE_ADOPT",
+            done="messages without a job are dropped unless JOBGATE_ADOPT lists their task",
+            remedy="set requirepass or ACLs there, put the password into CELERY_BROKER_URL, and close the network",
+            data={"broker": broker.place},
+        )
 
 
 def _memory(broker: BrokerFacts) -> Iterator[Finding]:

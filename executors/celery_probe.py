@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from kombu import Connection
 from kombu.exceptions import ChannelError
 
 from executors.celery_app import make_celery
 from executors.facts import BrokerFacts, WireFacts
-from executors.settings import Settings, place_of
+from executors.settings import Settings, is_loopback, place_of
 
 #: Seconds until a broker that does not answer counts as away.
 _PATIENCE = 1.0
@@ -28,7 +29,7 @@ def look_at_broker(settings: Settings, queues: Sequence[str]) -> BrokerFacts:
         with Connection(url, transport_options=_OPTIONS if redis else _AMQP, connect_timeout=_PATIENCE) as connection:
             connection.ensure_connection(max_retries=0, timeout=_PATIENCE)
             messages = {queue: _messages(connection, queue) for queue in queues}
-            more = _redis_facts(connection.default_channel.client) if redis else {}
+            more = {**_redis_facts(connection.default_channel.client), "open": _is_open(url)} if redis else {}
     except Exception as error:  # a broker's client may raise anything; whatever it is, nothing can be read
         return BrokerFacts(place=place, error=f"{type(error).__name__}: {error}")
     return BrokerFacts(place=place, messages=messages, **more)
@@ -67,6 +68,19 @@ def _redis_facts(client: Any) -> dict[str, Any]:
         "unacked": int(client.hlen("unacked")),
         "results": _has_results(client),
     }
+
+
+def _is_open(url: str) -> bool:
+    """Whether a Redis that other machines may reach answers a client without a password."""
+    parts = urlsplit(url)
+    if not parts.hostname or is_loopback(parts.hostname):
+        return False
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    try:
+        with Connection(bare, transport_options=_OPTIONS, connect_timeout=_PATIENCE) as connection:
+            return bool(connection.default_channel.client.ping())
+    except Exception:  # it refuses the client, in one of many ways
+        return False
 
 
 def _has_results(client: Any) -> bool:

@@ -16,8 +16,8 @@ class BrokerFacts(Struct, frozen=True, kw_only=True):
     """A broker as it was met. `messages` are those that lie there, by queue; `error` says why nothing could be read.
 
     The rest is Redis's: `memory` in bytes with its `max_memory` (0: none) and `policy`, `evicted` keys since its start,
-    `unacked` messages that a consumer with emulated acknowledgements holds, and whether `results` of a Celery result
-    backend lie beside the rings.
+    `unacked` messages that a consumer with emulated acknowledgements holds, whether `results` of a Celery result
+    backend lie beside the messages, and whether it is `open`: reached over a network without a password.
     """
 
     place: str
@@ -29,6 +29,7 @@ class BrokerFacts(Struct, frozen=True, kw_only=True):
     evicted: int = 0
     unacked: int = 0
     results: bool = False
+    open: bool = False
 
 
 class WireFacts(Struct, frozen=True, kw_only=True):

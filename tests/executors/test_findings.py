@@ -136,6 +136,7 @@ FINDINGS: Sequence[tuple[Facts, str, Severity, str]] = [
     (broker(error="ConnectionRefusedError: 111"), "broker_away", Severity.ERROR, "ConnectionRefusedError"),
     (broker(max_memory=100, policy="allkeys-lru", evicted=7), "redis_evicts", Severity.ERROR, "allkeys-lru"),
     (broker(max_memory=100, memory=95), "redis_full", Severity.WARNING, "95% of its memory"),
+    (broker(open=True), "broker_open", Severity.ERROR, "answers without a password"),
     (broker(results=True), "redis_shared", Severity.WARNING, "somebody's Celery result backend"),
     (broker(unacked=4), "acks_emulated", Severity.WARNING, "4 messages lie in `unacked`"),
     (settings(host=EVERYWHERE), "keys_missing", Severity.ERROR, "no API keys"),

@@ -124,6 +124,19 @@ def test_the_compose_file_says_what_the_product_needs() -> None:
             assert needed in services
 
 
+def test_the_broker_and_the_store_are_closed_to_whoever_needs_them_not() -> None:
+    services = COMPOSE["services"]
+    on = {
+        name: {service for service, made in services.items() if name in made["networks"]}
+        for name in COMPOSE["networks"]
+    }
+    assert on["broker"] == OURS | {"redis", "flower"}
+    assert on["store"] == OURS | {"postgres"}
+    assert {name for name, made in COMPOSE["networks"].items() if made} == {"broker", "store"}, "these are internal"
+    assert "--requirepass" in services["redis"]["command"]
+    assert all({"mem_limit", "pids_limit"} <= set(made) for made in services.values())
+
+
 def test_prometheus_in_containers_scrapes_as_it_does_elsewhere() -> None:
     inside = yaml.safe_load(COMPOSE["configs"]["prometheus"]["content"])
     outside = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
