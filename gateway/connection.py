@@ -12,8 +12,32 @@ from gateway.problems import MEDIA_TYPE, PROBLEMS, Refusal, document
 #: Seconds for a request's head to arrive, and for all of it.
 HEAD_PATIENCE = 10.0
 BODY_PATIENCE = 30.0
-#: Bytes of one request's head.
+#: Bytes of one request's head, counted as its line and the names and values of its fields.
 MAX_HEAD = 64 * 1024
+#: Bytes and fields of a chunked body that carry none of it: trailers, chunk sizes and their extensions. Each byte of
+#: the body allows for `CHUNK_COST` more, because a chunk of one byte needs five others.
+MAX_TRAILERS = 8 * 1024
+MAX_TRAILER_FIELDS = 64
+CHUNK_COST = 8
+#: Seconds that the rest of a request may take when its answer is complete already.
+LINGER = 2.0
+
+
+class Lingering:
+    """The transport as an answer sees it. Closing it waits for the rest of the request, which is read and dropped.
+
+    A socket that is closed while its client still writes is reset, and a reset may overtake the answer.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+
+    def close(self) -> None:
+        self._connection.close_when_read()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection.transport, name)
 
 
 class Connection(HttpToolsProtocol):
@@ -22,38 +46,109 @@ class Connection(HttpToolsProtocol):
     #: Since when the request that is on its way is being read; None between requests.
     reading_since: float | None = None
     reading_head = True
-    _head_size = 0
+    _refused = _closing = False
+    #: Requests of which this packet has brought the beginning, and the bytes of the head that is being read.
+    _begun = 0
+    _head_size = _fields_size = 0
+    #: Of the request that is being read, since its head: bytes received, bytes of its body, fields of its trailer.
+    _tail_size = _body_size = _trailer_fields = 0
+    _answered_at: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.reading_since = self.loop.time()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        # True here means that the head did not fit into the packets before.
-        if self.reading_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                return self._refuse("headers-too-large", f"the request's head may have {MAX_HEAD:,} bytes")
+        if self._refused:
+            return
+        in_head, self._begun = self.reading_head, 0
         super().data_received(data)
-        return None
+        if self._refused or self.transport.is_closing():
+            return
+        if not in_head and not self._begun:
+            self._count_tail(len(data))
+        # What a packet brings of a head is known only where nothing else is in it. A head that is complete has been
+        # counted field by field.
+        elif in_head and self.reading_head and self.reading_since is not None and self._begun <= 1:
+            self._head_size += len(data)
+            self._check_head(self._head_size)
 
     def on_message_begin(self) -> None:
         self.reading_since = self.loop.time()
         self.reading_head = True
+        self._begun += 1
+        self._head_size = self._fields_size = self._tail_size = self._body_size = self._trailer_fields = 0
+        self._answered_at = None
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count_field(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.reading_head:
+            super().on_header(name, value)
+            self._count_field(len(name) + len(value) + 4)  # with the colon, the space and the end of the line
+            return
+        # A field after the body. Nothing here reads trailers, so they are counted and dropped.
+        self._trailer_fields += 1
+        if self._trailer_fields > MAX_TRAILER_FIELDS:
+            self._refuse("headers-too-large", f"a request may have {MAX_TRAILER_FIELDS} trailer fields")
 
     def on_headers_complete(self) -> None:
         self.reading_head = False
         self._head_size = 0
-        super().on_headers_complete()
+        if not self._refused:
+            super().on_headers_complete()
+            if self.scope["method"] not in {"GET", "HEAD"}:
+                self.cycle.transport = Lingering(self)  # type: ignore[assignment]
+
+    def on_body(self, body: bytes) -> None:
+        self._body_size += len(body)
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.reading_since = None
-        super().on_message_complete()
+        # Between requests: the next packet begins with a head.
+        self.reading_head = True
+        if self._closing:
+            self.transport.close()
+        elif not self._refused:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.reading_since is not None and not self.reading_head:
+            self._answered_at = self.loop.time()
+        super().on_response_complete()
+
+    def close_when_read(self) -> None:
+        """Close now, or at the end of a request that is still being read, or after `LINGER` seconds."""
+        if self.reading_since is None:
+            self.transport.close()
+        else:
+            self._closing = True
+
+    def _count_field(self, size: int) -> None:
+        self._fields_size += size
+        self._check_head(self._fields_size)
+
+    def _check_head(self, size: int) -> None:
+        if size > MAX_HEAD and not self._refused:
+            self._refuse("headers-too-large", f"the request's head may have {MAX_HEAD:,} bytes")
+
+    def _count_tail(self, size: int) -> None:
+        self._tail_size += size
+        if self._tail_size - self._body_size > MAX_TRAILERS + CHUNK_COST * self._body_size:
+            words = f"trailers and chunk extensions of a request may have {MAX_TRAILERS:,} bytes"
+            self._refuse("headers-too-large", words)
 
     def check_patience(self) -> None:
         """Refuse a request that has been arriving for too long."""
         if self.reading_since is None or self.transport.is_closing():
+            return
+        if self._answered_at is not None and self.loop.time() - self._answered_at > LINGER:
+            self.transport.close()
             return
         patience = HEAD_PATIENCE if self.reading_head else BODY_PATIENCE
         if self.loop.time() - self.reading_since <= patience:
@@ -68,6 +163,10 @@ class Connection(HttpToolsProtocol):
         self._refuse("malformed-request", "this is not HTTP/1.1 as RFC 9112 has it")
 
     def _refuse(self, kind: str, detail: str) -> None:
+        self._refused = True
+        if self._answered_at is not None:  # a second answer would be taken for that of another request
+            self.transport.close()
+            return
         body = document(Refusal(kind, detail))
         head: list[tuple[bytes, Any]] = [
             *self.server_state.default_headers,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
@@ -25,6 +26,8 @@ MAX_DEPTH = 32
 MAX_NODES = 100_000
 MAX_BATCH = 10_000
 MAX_INTEGER = 2**63 - 1
+#: Characters of a caller's own text that an error repeats.
+MAX_SHOWN = 200
 
 _SPACE = " \t\r\n"
 _LONG_NUMBER = re.compile(r"\d{19}|\d[eE]\+?\d{3}")
@@ -77,6 +80,9 @@ def parse_json(body: bytes) -> Any:
     if not body:
         raise Refusal("malformed-json", "the body is empty: send a JSON document")
     text = _text(body)
+    # An array or object is opened by a bracket, so fewer brackets than the limit cannot be too deep.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_too_deep(text):
+        raise _too_deep()
     try:
         # A call for each integer is a third of the parsing: only a text with long ones needs it.
         value, end = (_strict if _LONG_NUMBER.search(text) else _usual).raw_decode(text)
@@ -84,13 +90,8 @@ def parse_json(body: bytes) -> Any:
         raise Refusal("malformed-json", f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except _Unfit:
         raise _explain(text) from None
-    except RecursionError:
-        raise _too_deep() from None
     if end != len(text):
         raise Refusal("malformed-json", f"more text after the end of the document, at character {end}")
-    # An array or object is opened by a bracket, so fewer brackets than the limit cannot be too deep.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _refuse_depth(value)
     if b"\\u" in body and _BAD_ESCAPE.search(text):
         _refuse_text(value)
     return value
@@ -122,7 +123,8 @@ def explained(error: msgspec.ValidationError, kind: type[Any]) -> tuple[str, str
     if unknown is None:
         return words[0].lower() + words[1:], pointer
     fields = _fields_at(kind, pointer)
-    return f"unknown field {unknown[1]!r}{_remedy(unknown[1], fields)}", f"{pointer}/{escaped(unknown[1])}"
+    name = unknown[1] if len(unknown[1]) <= MAX_SHOWN else f"{unknown[1][:MAX_SHOWN]}…"
+    return f"unknown field {name!r}{_remedy(name, fields)}", f"{pointer}/{escaped(name)}"
 
 
 def _fields_at(kind: type[Any], pointer: str) -> tuple[str, ...]:
@@ -176,16 +178,16 @@ _usual = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 def _explain(text: str) -> Refusal:
     """Read the text again, marking what is unfit, to say where it stands."""
     value, _ = _lenient.raw_decode(text)
-    for pointer, found in _walk(value):
-        if isinstance(found, _Mark):
-            where = pointer if found.key is None else f"{pointer}/{escaped(found.key)}"
-            return in_body("malformed-json", found.why, where)
-    return Refusal("malformed-json", "the body has a value that cannot be taken")
+    found = _find(value, lambda member: isinstance(member, _Mark))
+    if found is None:
+        return Refusal("malformed-json", "the body has a value that cannot be taken")
+    pointer, mark = found
+    return in_body("malformed-json", mark.why, pointer if mark.key is None else f"{pointer}/{_step(mark.key)}")
 
 
 def _marked_object(pairs: list[tuple[str, Any]]) -> Any:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    counts = Counter(name for name, _ in pairs)
+    twice = next((name for name, count in counts.items() if count > 1), None)
     return dict(pairs) if twice is None else _Mark(f"the key {twice[:100]!r} stands twice in one object", twice)
 
 
@@ -205,15 +207,37 @@ _lenient = json.JSONDecoder(
 )
 
 
-def _walk(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
-    yield pointer, value
+def _find(value: Any, wanted: Callable[[Any], bool]) -> tuple[str, Any] | None:
+    """The first key or value that is wanted, in the order of the text, and its pointer.
+
+    The pointer is put together for what was found only: one for each member costs the length of all keys times depth.
+    """
+    if wanted(value):
+        return "", value
+    path: list[tuple[str | int, Iterator[tuple[str | int, Any]]]] = [("", _members(value))]
+    while path:
+        step, child = next(path[-1][1], (None, None))
+        if step is None:
+            path.pop()
+            continue
+        for member in (step, child):
+            if wanted(member):
+                steps = [*(parent for parent, _ in path[1:]), step]
+                return "".join(f"/{_step(str(each))}" for each in steps), member
+        if isinstance(child, dict | list):
+            path.append((step, _members(child)))
+    return None
+
+
+def _members(value: Any) -> Iterator[tuple[str | int, Any]]:
     if isinstance(value, dict):
-        for name, child in value.items():
-            yield f"{pointer}/{escaped(name)}", name
-            yield from _walk(child, f"{pointer}/{escaped(name)}")
-    elif isinstance(value, list):
-        for n, child in enumerate(value):
-            yield from _walk(child, f"{pointer}/{n}")
+        return iter(value.items())
+    return iter(enumerate(value)) if isinstance(value, list) else iter(())
+
+
+def _step(name: str) -> str:
+    """One step of a pointer, cut to what a reader needs: a caller's key may have a million characters."""
+    return escaped(name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}…")
 
 
 def _levels(value: Any) -> Iterator[list[Any]]:
@@ -229,10 +253,22 @@ def _levels(value: Any) -> Iterator[list[Any]]:
         ]
 
 
-def _refuse_depth(value: Any) -> None:
-    for depth, level in enumerate(_levels(value)):
-        if depth >= MAX_DEPTH and any(isinstance(member, dict | list) for member in level):
-            raise _too_deep()
+#: What decides about depth: brackets outside of strings. A string that does not end swallows the rest.
+_DEPTH_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|$)|[\[{]|[\]}]', re.DOTALL)
+
+
+def _is_too_deep(text: str) -> bool:
+    """Whether brackets are nested deeper than the limit. In one pass before any parser, so that nothing recurses."""
+    depth = 0
+    for token in _DEPTH_TOKEN.finditer(text):
+        first = text[token.start()]
+        if first in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif first != '"':
+            depth -= 1
+    return False
 
 
 def _too_deep() -> Refusal:
@@ -245,8 +281,8 @@ def _refuse_crowd(value: Any, pointer: str) -> None:
 
 
 def _refuse_text(value: Any) -> None:
-    for pointer, found in _walk(value):
-        if isinstance(found, str) and (bad := _BAD_TEXT.search(found)):
-            what = "the NUL character" if bad[0] == "\x00" else "half of a surrogate pair"
-            shown = _BAD_TEXT.sub("\ufffd", pointer)
-            raise in_body("malformed-json", f"text cannot hold {what}", shown)
+    found = _find(value, lambda member: isinstance(member, str) and _BAD_TEXT.search(member) is not None)
+    if found is not None:
+        pointer, text = found
+        what = "the NUL character" if _BAD_TEXT.findall(text)[0] == "\x00" else "half of a surrogate pair"
+        raise in_body("malformed-json", f"text cannot hold {what}", _BAD_TEXT.sub("\ufffd", pointer))
