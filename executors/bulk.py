@@ -182,8 +182,9 @@ class Bulks:
         return Step(done, len(rows) - done - left, left, words)
 
     async def _changed(self, *program: Query, of: int) -> Step:
-        changed = len(await self._store.writer.run(*program))
-        return Step(changed, of - changed)
+        changed = await self._store.writer.run(*program)
+        self._store.room_freed(name for _, name in changed)
+        return Step(len(changed), of - len(changed))
 
     async def _one(self, bulk: Bulk, job: Job) -> str | None:
         """Nothing to say if it was done, None if the job had moved on, else why it was refused."""

@@ -16,7 +16,7 @@ from tasks.admission import new_id
 from tasks.errors import JobgateError
 from tasks.job import Job, Mode
 from tasks.store import rings, statements
-from tasks.store.backend import Query, Rows
+from tasks.store.backend import Item, Query, Rows
 from tasks.store.store import JobStore
 from tasks.worker import Worker
 
@@ -33,8 +33,13 @@ BROKER_PAUSE = 0.5
 CANARY_PAUSE = 3.0
 EAGER_CANARY_PAUSE = 0.5
 EAGER_PATIENCE = 2.5
-#: Seconds between two looks for jobs whose limit is free again.
-LIMITED_PAUSE = 0.1
+#: Seconds between two looks while jobs wait behind limits: the shortest, and the longest when none was let through for
+#: so many times as long.
+LIMITED_PAUSE = 0.003
+LONG_LIMITED_PAUSE = 0.02
+LIMITED_CALM = 50
+#: Candidates of a rate limit that one look asks for.
+PROMOTED = 8
 #: A ring unanswered for so many seconds while a slot is idle has been lost.
 LOST_AFTER = 2.0
 #: The same while messages lie in its queue that no worker has fetched: it may be one of them.
@@ -69,11 +74,9 @@ class CeleryExecutor:
         #: The workers that do not consume: instance and name.
         self._deaf: dict[str, str] = {}
         self._carrying = True
-        self._limited_pause = LIMITED_PAUSE
         self._queues = [queue for group in queues for queue in group]
         self._level = {queue: level for level, group in enumerate(queues) for queue in group}
         self._order = [list(group) for group in queues]
-        self._sql = rings.ring(self._order)
         self._strangers = strangers
         self._credit = dict.fromkeys(self._queues, 0)
         #: Messages that are out as far as is known, and how many were answered between two looks of late.
@@ -82,7 +85,7 @@ class CeleryExecutor:
         self._workers: Sequence[Worker] = []
         self._serving: dict[str, tuple[int, ...]] = {}
         self._known: set[str] = set()
-        self._workers_at = self._broker_at = self._limited_at = self._lost_at = 0.0
+        self._workers_at = self._broker_at = self._rung_at = self._lost_at = 0.0
         self._backlog = True
         self._doorbell = Doorbell(broker_url, self._rings_lost)
         self._again = self._canaries_lost = False
@@ -152,18 +155,16 @@ class CeleryExecutor:
         self._again = self._again or carrying
         self._wake.set()
 
-    def wanted(self, accepting: bool) -> Query | None:
+    def wanted(self, accepting: bool) -> Sequence[Item]:
         credit = sum(self._credit.values())
         if credit <= 0 or not (accepting or self._backlog):
-            return None
-        names = {f"q{n}": queue for n, queue in enumerate(self._queues)}
-        shares = {f"n{n}": self._credit[queue] for n, queue in enumerate(self._queues)}
-        skipped = self._strangers.skipped
-        sql = self._sql if not skipped else rings.ring(self._order, len(skipped))
-        return Query(sql, {**names, **shares, **statements.names(skipped), "n": max(self._credit.values())})
+            return ()
+        return rings.program(self._order, dict(self._credit), self._strangers.skipped)
 
-    def taken(self, rows: Rows | None) -> None:
+    def taken(self, answers: Sequence[Rows] | None) -> None:
+        rows = answers[-1] if answers else []
         if rows:
+            self._rung_at = time.monotonic()
             self._ring(rows)
         self._backlog = bool(rows)
         self._wake.set()
@@ -197,34 +198,35 @@ class CeleryExecutor:
         self._again = self._canaries_lost = True
 
     async def _run(self) -> None:
+        pause = 0.0
         while not self._ended:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), IDLE_PAUSE)
+                await asyncio.wait_for(self._wake.wait(), pause)
             self._wake.clear()
+            pause = IDLE_PAUSE
             try:
-                if await self._look():
-                    await asyncio.sleep(BUSY_PAUSE)
-                    self._wake.set()
+                pause = await self._look()
+                await asyncio.sleep(min(pause, LIMITED_PAUSE))
             except JobgateError as error:
                 log.warning("the relay waits for the store: %s", error)
             except Exception:  # without this loop nobody is rung for
                 log.exception("the relay stumbled; it goes on")
 
-    async def _look(self) -> bool:
-        """One look at workers, rings and backlog; whether the next should follow soon."""
+    async def _look(self) -> float:
+        """One look at workers, rings and backlog; seconds until the next."""
         now = time.monotonic()
         await self._see_workers(now)
         if not self._broker_is_there(now) or not self._carrying:
             self._credit = dict.fromkeys(self._queues, 0)
-            return False
+            return IDLE_PAUSE
         rung = await self._store.rung()
         await self._ring_again(rung, now)
         self._grant(rung)
         self._backlog = await self._store.has_ready(self._queues, statements.UNRUNG, self._strangers.skipped)
         if self._backlog and any(self._credit.values()):
             self._store.writer.nudge()
-        await self._ring_limited(now)
-        return bool(rung) or self._backlog
+        pause = BUSY_PAUSE if rung or self._backlog else IDLE_PAUSE
+        return min(pause, await self._see_limits(now))
 
     async def _see_workers(self, now: float) -> None:
         if now - self._workers_at >= WORKERS_PAUSE:
@@ -315,22 +317,18 @@ class CeleryExecutor:
         self._pace = max(answered, self._pace * PACE_DECAY)
         return min(MOST_OUT, max(LEAST_OUT, self._pace * SURPLUS / slots))
 
-    async def _ring_limited(self, now: float) -> None:
-        served = {name for worker in self._workers for name in worker.queues} & self._level.keys()
-        if now - self._limited_at >= self._limited_pause:
-            self._limited_at = now
-            rows = await self._limited_rows(sorted(served))
-            # While there is something to ring for, the next look is soon: it bounds how fast a limit can be.
-            self._limited_pause = BUSY_PAUSE if rows else LIMITED_PAUSE
-            if rows:
-                self._publish(rows)
+    async def _see_limits(self, now: float) -> float:
+        """Promotes for the rates that let a job start now; seconds until the next look for the sake of limits.
 
-    async def _limited_rows(self, served: Sequence[str]) -> Rows:
-        skipped = self._strangers.skipped
-        if not await self._store.has_ready(served, statements.LIMITED, skipped):
-            return []
-        sql = rings.ring_limited(len(skipped))
-        return await self._store.run(sql, rows=statements.queue_rows(served), **statements.names(skipped))
+        A worker process that frees a limit tells nobody: the relay finds the next candidate by looking.
+        """
+        if not await self._store.limits_awaited():
+            return IDLE_PAUSE
+        starts = await self._store.next_starts()
+        self._store.writer.promote({name: PROMOTED for name, wait in starts if wait <= 0})
+        calm = (now - self._rung_at) / LIMITED_CALM
+        pause = max(LIMITED_PAUSE, min(calm, LONG_LIMITED_PAUSE))
+        return min([pause, *(wait for _, wait in starts if wait > 0)])
 
 
 def _serving(workers: Sequence[Worker]) -> dict[str, tuple[int, ...]]:

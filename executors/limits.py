@@ -39,11 +39,12 @@ class Limits:
         self._registry.get(name)
         values = {"name": name, "interval": interval(rate) or 0.0, "max_running": concurrency}
         await self._store.writer.run(Query(limits.OVERRIDE, values), Query(limits.BIND, {"name": name}))
-        self._store.writer.woken()
+        self._store.limits_changed([name])
         return await self.read(name)
 
     async def reset(self, name: str) -> Limit:
         """What the code declares holds again."""
         task = self._registry.get(name)
         await self._store.run(limits.RESET, name=name, interval=task.rate or 0.0, max_running=task.concurrency)
+        self._store.limits_changed([name])
         return await self.read(name)

@@ -26,18 +26,19 @@ from tasks.context import Context
 from tasks.errors import LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Job, Mode
 from tasks.step import Step, interrupt
-from tasks.store import statements
-from tasks.store.backend import Query, Rows
+from tasks.store.backend import Item, Rows
+from tasks.store.claiming import Claim
 from tasks.store.store import JobStore
 from tasks.store.writer import to_attempt
 
 log = logging.getLogger("jobgate.threads")
 
-#: Seconds after which idle slots look by themselves: for jobs whose limit is free again, and as the safety net for a
-#: job that another process accepted.
+#: Seconds between two checks for jobs that another process accepted, or let start, while slots are free here.
 POLL = 0.25
-#: The same while jobs wait for a limit; it bounds how late one of them may start.
-LIMITED_POLL = 0.02
+#: Seconds by which a timer may be early on the store's clock, which is read to the millisecond.
+GRAIN = 0.001
+#: Candidates that one timer of a rate limit asks for: a high rate lets several jobs start at a late moment.
+PROMOTED = 8
 #: Seconds after which the outcomes of a burst are collected although the rest of it has not been begun.
 BURST = 0.001
 
@@ -69,7 +70,9 @@ class ThreadExecutor:
         self._asked = 0
         self._order = [list(group) for group in queues]
         self._strangers = Strangers() if strangers is None else strangers
-        self._takes: dict[int, str] = {}
+        self._claim: Claim | None = None
+        #: Timers by limit: at the moment a rate lets the next job start, its limit is promoted.
+        self._promotions: dict[str, asyncio.TimerHandle] = {}
         self._backlog = True
         self._open = False
         self._claiming = True
@@ -134,7 +137,6 @@ class ThreadExecutor:
     def serve(self, queues: Sequence[Sequence[str]]) -> None:
         """Serve these, an earlier group strictly before a later one."""
         self._order = [list(group) for group in queues]
-        self._takes.clear()
         self._store.writer.woken()
 
     def drain(self) -> None:
@@ -189,23 +191,43 @@ class ThreadExecutor:
             detail += f", {blocked} event loops blocked by async tasks"
         return Health(ok=self._open, detail=detail)
 
-    def wanted(self, accepting: bool) -> Query | None:
+    def wanted(self, accepting: bool) -> Sequence[Item]:
         if not self._claiming or not self._open or self._free == 0 or not (accepting or self._backlog):
-            return None
+            return ()
         self._asked = self._reserve()
-        names = {f"q{n}": queue for n, queue in enumerate(self.queues)}
-        skipped = self._strangers.skipped
-        if len(skipped) not in self._takes:
-            self._takes[len(skipped)] = statements.take(self._order, len(skipped))
-        return Query(
-            self._takes[len(skipped)], {**self._claimer.params, **names, **statements.names(skipped), "n": self._asked}
-        )
+        self._claim = Claim(self._claimer.params, self._asked)
+        return self._claim.best(self._order, self._strangers.skipped)
 
-    def taken(self, rows: Rows | None) -> None:
-        self._backlog = rows is None or len(rows) == self._asked
-        if rows is None:
+    def taken(self, answers: Sequence[Rows] | None) -> None:
+        claim, self._claim = self._claim, None
+        if answers is None or claim is None:
+            self._backlog = True
             self._unheard.doubt()
-        self._begin_all(rows or [], self._asked)
+            self._begin_all([], self._asked)
+            return
+        rows = claim.rows(answers)
+        self._backlog = claim.again or len(rows) == self._asked
+        self._begin_all(rows, self._asked)
+        self._store.writer.promote(dict.fromkeys(claim.recheck, 1))
+        for name, seconds in claim.later.items():
+            self._promote_later(name, seconds)
+        if claim.again and self._free:
+            self._store.writer.nudge()
+
+    def _promote_later(self, name: str, seconds: float) -> None:
+        """Promotes for a limit at the moment its rate lets the next job start, with this process's next claim."""
+        at = self._loop.time() + seconds + GRAIN
+        planned = self._promotions.get(name)
+        if planned is not None:
+            if planned.when() <= at:
+                return
+            planned.cancel()
+        self._promotions[name] = self._loop.call_at(at, self._promote, name)
+
+    def _promote(self, name: str) -> None:
+        del self._promotions[name]
+        if self._open and self._claiming:
+            self._store.writer.promote({name: PROMOTED})
 
     def _is_known(self, attempt: Attempt) -> bool:
         return self._keeper.runs(attempt.id, attempt.attempt) or self._settling.owes(attempt.id, attempt.attempt)
@@ -297,16 +319,15 @@ class ThreadExecutor:
         self._settling.settle_soon([step])
 
     async def _poll(self) -> None:
-        limited = False
         while self._open:
-            await asyncio.sleep(LIMITED_POLL if limited else POLL)
+            await asyncio.sleep(POLL)
             if not self._claiming:
                 continue
             try:
                 await self._see_others()
                 skipped = self._strangers.skipped
-                waits = await self._store.has_ready(self.queues, statements.LIMITED, skipped)
-                limited = waits and await self._take_limited()
+                for name, seconds in await self._store.next_starts() if self._free else ():
+                    self._promote_later(name, seconds)
                 self._backlog = self._backlog or await self._store.has_ready(self.queues, skipped=skipped)
             except StoreUnavailable as error:
                 log.warning("idle slots cannot look for jobs now: %s", error)
@@ -320,22 +341,3 @@ class ThreadExecutor:
         if self._strangers:
             others = [other for other in await self._store.workers() if not other.draining]
             self._strangers.look({task for other in others for task in other.tasks})
-
-    async def _take_limited(self) -> bool:
-        """Claim for the limits that are free now, until none is; whether there was any. See `statements.let_pass`."""
-        found = False
-        while self._open and self._claiming and (reserved := self._reserve()):
-            rows: Rows = []
-            try:
-                rows = await self._store.take_limited(
-                    self.queues, reserved, self._claimer.params, self._strangers.skipped
-                )
-            except StoreUnavailable:
-                self._unheard.doubt()
-                raise
-            finally:
-                self._begin_all(rows, reserved)
-            if not rows:
-                break
-            found = True
-        return found

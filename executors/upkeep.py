@@ -24,6 +24,8 @@ REAP_PAUSE = 0.5
 SWEEP_PAUSE = 1.0
 #: Seconds by which a duty is late when the process or its loop stood still.
 STALL = 0.5
+#: Seconds between two repairs of limits.
+PROMOTE_PAUSE = 2.0
 #: Longer than a worker needs to start again.
 WATCH_PAUSE = 20.0
 #: Seconds after which a carrier without a sign of life is struck off the registry.
@@ -46,6 +48,8 @@ class Upkeep:
         #: Queues that nobody served at the last look, and those that the log was told of.
         self._unserved: set[str] = set()
         self._told: set[str] = set()
+        #: The limit up to which `promote` has come.
+        self._behind: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -54,6 +58,7 @@ class Upkeep:
             (self.reap, "reap"),
             (self._retention.results, "results"),
             (self._retention.jobs, "retention"),
+            (self.promote, "promote"),
             (self.forget, "forget"),
             (self.tally, "tally"),
             (self.watch_queues, "watch-queues"),
@@ -74,6 +79,7 @@ class Upkeep:
         if wait is None or wait > 0:
             return STAGE_PAUSE if wait is None else min(wait + 0.001, STAGE_PAUSE)
         staged = await self._store.run(upkeep.STAGE, n=CHUNK)
+        self._store.room_freed(name for _, name in staged)
         self._store.writer.woken()
         return 0.0 if staged else STAGE_PAUSE
 
@@ -84,11 +90,18 @@ class Upkeep:
             await self._store.abandon(dead)
             for owner in dead:
                 await self._store.gone(owner)
-        for job_id, _, status, code, owner in await self._store.run(upkeep.REAP, n=CHUNK):
+        for job_id, _, status, code, owner, limit in await self._store.run(upkeep.REAP, n=CHUNK):
             log.warning("job %s: attempt of %s reaped (%s), now %s", job_id, owner, code, status)
+            self._store.room_freed([limit])
             self._store.writer.woken()
-        await self._store.run(upkeep.EXPIRE, n=CHUNK)
+        expired = await self._store.run(upkeep.EXPIRE, n=CHUNK)
+        self._store.room_freed(name for _, name in expired)
         return REAP_PAUSE
+
+    async def promote(self) -> float:
+        """Repairs limits: a process that died after it freed one may have left jobs behind it although it has room."""
+        self._behind = await self._store.repair_limits(self._behind or "", CHUNK)
+        return PROMOTE_PAUSE
 
     async def forget(self) -> float:
         """What is not about jobs has its time too."""

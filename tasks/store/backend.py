@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from operator import not_
 from types import ModuleType
@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tasks.errors import ConfigurationError, JobgateError
 
+Rows = list[tuple[Any, ...]]
+
 
 class Query(Struct, frozen=True):
     """One statement: a text of `statements`, its parameters, and for `{rows: …}` the rows: none, no statement."""
@@ -24,6 +26,21 @@ class Query(Struct, frozen=True):
     sql: str
     params: Mapping[str, Any] = {}
     rows: Sequence[Sequence[Any]] | None = None
+
+
+class Then(Struct, frozen=True):
+    """A statement that depends on the answer to the one before it: `make` returns it, or None for no statement."""
+
+    make: Callable[[Rows], Query | None]
+
+
+#: What a transaction is made of.
+Item = Query | Then
+
+
+def resolved(item: Item, answers: Sequence[Rows]) -> Query | None:
+    """The statement that an item of a program stands for, after those that were answered."""
+    return item if isinstance(item, Query) else item.make(answers[-1])
 
 
 #: The mark of a table made of given rows, and the parameters of a statement.
@@ -48,9 +65,6 @@ def parted(rows: Sequence[Sequence[Any]]) -> tuple[tuple[bool, ...], list[Any], 
     return tuple(shared), same, list(compress(by_column, map(not_, shared)))
 
 
-Rows = list[tuple[Any, ...]]
-
-
 class Refused(JobgateError):
     """The database refused a statement for what it says, not for want of service; the transaction left no trace."""
 
@@ -61,13 +75,13 @@ class Backend(Protocol):
     engine: AsyncEngine
 
     async def start(self) -> None: ...
-    async def transact(self, program: Sequence[Query]) -> list[Rows]:
+    async def transact(self, program: Sequence[Item]) -> list[Rows]:
         """Run all statements in one transaction; the rows that each returned."""
 
     async def fetch(self, query: Query) -> Rows:
         """A small read, by key or by index: what it returned. Raises StoreUnavailable."""
 
-    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
+    def transact_outside(self, program: Sequence[Item]) -> list[Rows]:
         """The same for a thread outside the loop, which has nothing better to do than to wait."""
 
     async def stop(self) -> None: ...

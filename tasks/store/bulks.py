@@ -26,14 +26,15 @@ UPDATE bulks SET done = done + :done, skipped = skipped + :skipped, failed = fai
 WHERE id = :id AND owner = :owner AND state = 'running' RETURNING {_BULK}"""
 FORGET = "DELETE FROM bulks WHERE state <> 'running' AND finished_at < {now} - :age"
 
-#: rows: [id]. Each returns the ids that it changed.
+#: rows: [id]. Each returns the ids that it changed; the first two, the names of their limits as well.
 PURGE = f"""
-UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, cancel_requested_at = {{now}}, rank = NULL, rung_at = NULL,
+UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, cancel_requested_at = {{now}}, rank = NULL,
+    waits_for = NULL, rung_at = NULL,
     error_code = 'cancelled', error_type = NULL, error_message = 'purged from its queue before it started'
-WHERE id IN {_IDS} AND status IN {WAITING} RETURNING id"""
+WHERE id IN {_IDS} AND status IN {WAITING} RETURNING id, limit_name"""
 MOVE = f"""
-UPDATE jobs SET queue = :target, rung_at = NULL
-WHERE id IN {_IDS} AND status IN {WAITING} AND queue <> :target RETURNING id"""
+UPDATE jobs SET queue = :target, waits_for = NULL, rung_at = NULL
+WHERE id IN {_IDS} AND status IN {WAITING} AND queue <> :target RETURNING id, limit_name"""
 #: What the counters have not read yet must stay: a job goes only once all that happened to it is counted.
 _UNCOUNTED = """EXISTS (SELECT 1 FROM events AS e WHERE e.job = jobs.number AND NOT EXISTS (
     SELECT 1 FROM cursors AS c WHERE c.name = 'tallies' AND (e.txid, e.seq) <= (c.txid, c.seq)))"""

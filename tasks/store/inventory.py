@@ -10,17 +10,16 @@ from sqlalchemy import Row, text
 from tasks.inventory import RECENT, RECENT_EVENTS, Holding, Inventory, Outcome, Planned, Waiting
 from tasks.store.reader import Reader, to_worker
 from tasks.store.schema import pauses, schedules, workers
-from tasks.store.statements import WAITING
+from tasks.store.statements import WAITING, due
 
 # Both halves are read by a partial index: jobs that have ended stand in none of them.
 _COLUMNS = "id, queue, task, limit_name, rank, due_at, rung_at, attempt"
-_DUE = "rank IS NOT NULL"
 _DELAYED = f"rank IS NULL AND held = 0 AND status IN {WAITING}"
 _WAITING = text(f"""SELECT queue, task, count(*) AS jobs, count(rank) AS due,
     min(CASE WHEN rank IS NOT NULL THEN due_at END) AS due_since, count(rung_at) AS rung,
     min(CASE WHEN rank IS NOT NULL AND limit_name = '' THEN due_at END) AS plain_since,
     max(attempt) AS attempts, min(id) AS example
-    FROM (SELECT {_COLUMNS} FROM jobs WHERE {_DUE} UNION ALL SELECT {_COLUMNS} FROM jobs WHERE {_DELAYED}) AS w
+    FROM (SELECT * FROM {due(_COLUMNS)} UNION ALL SELECT {_COLUMNS} FROM jobs WHERE {_DELAYED}) AS w
     GROUP BY queue, task ORDER BY queue, task""")
 _RUNNING = text("""SELECT owner, count(*) AS jobs, min(lease_until) AS lease_until FROM jobs
     WHERE status = 'STARTED' GROUP BY owner ORDER BY owner""")

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tasks.errors import StoreUnavailable
-from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns, parted
+from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, parted, resolved
 from tasks.store.guards import CLOCK
 from tasks.store.statements import kind
 
@@ -82,7 +82,7 @@ class Line:
         self._driver: Any = None
         self._turn = asyncio.Lock()
 
-    async def transact(self, program: Sequence[Query]) -> list[Rows]:
+    async def transact(self, program: Sequence[Item]) -> list[Rows]:
         """Run all statements in one transaction. Raises Refused or StoreUnavailable."""
         async with self._turn:
             for _ in range(5):
@@ -117,13 +117,20 @@ class Line:
             await connection.invalidate()
             await connection.close()
 
-    async def _transact(self, program: Sequence[Query]) -> list[Rows]:
+    async def _transact(self, program: Sequence[Item]) -> list[Rows]:
         if self._driver is None or self._driver.is_closed():
             await self.open()
         if len(program) == 1:  # a single statement is its own transaction: two round trips fewer
-            return [await self._run(program[0])]
+            return await self._run_all(program)
         async with self._driver.transaction():
-            return [await self._run(query) for query in program]
+            return await self._run_all(program)
+
+    async def _run_all(self, program: Sequence[Item]) -> list[Rows]:
+        answers: list[Rows] = []
+        for item in program:
+            query = resolved(item, answers)
+            answers.append([] if query is None else await self._run(query))
+        return answers
 
     async def _run(self, query: Query) -> Rows:
         if query.rows is not None and not query.rows:
@@ -151,13 +158,13 @@ class PostgresBackend:
         await self._writer.open()
         await self._reader.open()
 
-    async def transact(self, program: Sequence[Query]) -> list[Rows]:
+    async def transact(self, program: Sequence[Item]) -> list[Rows]:
         return await self._writer.transact(program)
 
     async def fetch(self, query: Query) -> Rows:
         return (await self._reader.transact([query]))[0]
 
-    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
+    def transact_outside(self, program: Sequence[Item]) -> list[Rows]:
         return asyncio.run_coroutine_threadsafe(self.transact(program), self._loop).result()
 
     async def stop(self) -> None:

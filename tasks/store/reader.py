@@ -60,16 +60,16 @@ class Reader:
         return [row[0] for row in await self._look_up(statements.CANCELLED, owner=owner)]
 
     async def has_ready(
-        self, queues: Sequence[str], condition: str = statements.FREE, skipped: Sequence[str] = ()
+        self, queues: Sequence[str], condition: str = statements.READY, skipped: Sequence[str] = ()
     ) -> bool:
         """Whether one of these queues has a due job, of another task than those skipped, of which the condition holds:
-        FREE, LIMITED or UNRUNG of `statements`."""
+        READY or UNRUNG of `statements`."""
         sql = statements.has_ready(condition, len(skipped))
         return bool(await self._look_up(sql, [[queue] for queue in queues], **statements.names(skipped)))
 
     async def unserved(self) -> builtins.list[str]:
         """The queues in which jobs are due and from which no live worker takes any."""
-        ready = [row[0] for row in await self._look_up(upkeep.READY_QUEUES)]
+        ready = [row[0] for row in await self._look_up(statements.CANDIDATE_QUEUES)]
         served = {name for worker in await self.workers() if not worker.draining for name in worker.queues}
         return [queue for queue in ready if queue not in served]
 

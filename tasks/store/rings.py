@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from tasks.store.statements import (
-    AWAITED,
-    CLAIMABLE,
-    LIMITED_TASK,
-    PASSABLE,
-    SERVED,
-    WAITING,
-    left_out,
-    table,
-    unless_paused,
-)
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from tasks.store.backend import Item, Query, Rows, Then
+from tasks.store.statements import CANDIDATE_QUEUES, MANY, WAITING, best, names, table
 
 _RUNG = "RETURNING id, task, queue, rank"
 
 
 def ring(queues: list[list[str]], skipped: int = 0) -> str:
-    """Mark as rung the best unrung jobs of `queues`, at most `:n0`, `:n1` … of each and `:n` in all; see `take`."""
-    branches = [
-        f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {CLAIMABLE} AND rung_at IS NULL{left_out(skipped)} "
-        f"ORDER BY rank, number LIMIT {unless_paused(f':q{n}', f':n{n}')} {{skip_locked}}) AS b{n}"
-        for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
-    ]
-    best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
-    chosen = f"number {{among (}}{best}{{)}} AND rank IS NOT NULL AND rung_at IS NULL"
-    return f"UPDATE jobs SET rung_at = {{now}} WHERE {chosen} {_RUNG}"
-
-
-def ring_limited(skipped: int = 0) -> str:
-    """rows: [queue]. Ring for the best job of each limit that is free now and has no ring out; see `let_pass`."""
-    return f"""
-UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}
-    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN {SERVED}
-        AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
-        ORDER BY w.rank, w.number LIMIT 1)
-    FROM limits WHERE name IN {AWAITED} AND {PASSABLE}{left_out(skipped, LIMITED_TASK)}{{)}}
+    """Marks as rung the best candidates of `queues` that are not, `:n` in all, and at most `:n0`, `:n1` … of each."""
+    chosen = f"SELECT number FROM ({best(queues, skipped, ' AND rung_at IS NULL', 'n{}')}) AS chosen"
+    return f"""UPDATE jobs SET rung_at = {{now}} WHERE number {{among (}}{chosen}{{)}}
     AND rank IS NOT NULL AND rung_at IS NULL {_RUNG}"""
+
+
+def program(order: Sequence[Sequence[str]], credit: Mapping[str, int], skipped: Sequence[str]) -> list[Item]:
+    """Marks candidates as `ring` does, as many of each queue as its credit allows; the last answer holds the rows."""
+    if sum(map(len, order)) <= MANY:
+        return [_ring_of(order, credit, skipped)]
+
+    def found(rows: Rows) -> Query | None:
+        there = {row[0] for row in rows}
+        groups = [[queue for queue in group if queue in there] for group in order]
+        return _ring_of(groups, credit, skipped) if any(groups) else None
+
+    return [Query(CANDIDATE_QUEUES), Then(found)]
+
+
+def _ring_of(order: Sequence[Sequence[str]], credit: Mapping[str, int], skipped: Sequence[str]) -> Query:
+    queues = [queue for group in order for queue in group]
+    values: dict[str, Any] = {f"q{n}": queue for n, queue in enumerate(queues)}
+    values |= {f"n{n}": credit[queue] for n, queue in enumerate(queues)}
+    sql = _text(tuple(len(group) for group in order), len(skipped))
+    return Query(sql, {**values, **names(skipped), "n": max(credit.values())})
+
+
+@lru_cache(64)
+def _text(sizes: tuple[int, ...], skipped: int) -> str:
+    return ring([[""] * size for size in sizes], skipped)
 
 
 #: How many rings of each queue are unanswered.

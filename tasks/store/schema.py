@@ -28,9 +28,12 @@ metadata = MetaData()
 _SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
 
 #: What a row has in each state. One CASE, the commonest first: every write pays for it.
-_RUNS = "owner IS NOT NULL AND lease_until IS NOT NULL AND finished_at IS NULL AND rank IS NULL"
-_WAITS = "owner IS NULL AND lease_until IS NULL AND finished_at IS NULL AND (rank IS NULL OR held = 0)"
-_ENDED = "owner IS NULL AND lease_until IS NULL AND finished_at IS NOT NULL AND rank IS NULL"
+_RUNS = "owner IS NOT NULL AND lease_until IS NOT NULL AND finished_at IS NULL AND rank IS NULL AND waits_for IS NULL"
+_WAITS = (
+    "owner IS NULL AND lease_until IS NULL AND finished_at IS NULL AND "
+    "(CASE WHEN rank IS NULL THEN waits_for IS NULL ELSE held = 0 END)"
+)
+_ENDED = "owner IS NULL AND lease_until IS NULL AND finished_at IS NOT NULL AND rank IS NULL AND waits_for IS NULL"
 _STATES = f"""CASE status WHEN 'PENDING' THEN {_WAITS} WHEN 'STARTED' THEN {_RUNS} WHEN 'SUCCESS' THEN {_ENDED}
     WHEN 'FAILURE' THEN {_ENDED} WHEN 'RETRY' THEN {_WAITS} WHEN 'REVOKED' THEN {_ENDED} ELSE false END"""
 
@@ -75,6 +78,8 @@ jobs = Table(
     Column("tags", Text),
     Column("retry_of", Text),
     Column("rank", BigInteger),
+    # The limit that had no room for this due job: it is no candidate until that limit has. See `claiming`.
+    Column("waits_for", Text),
     Column("rung_at", BigInteger),
     Column("idempotency_key", Text),
     Column("fingerprint", Text),
@@ -90,11 +95,13 @@ def _partial(name: str, condition: str, *columns: Column[Any], unique: bool = Fa
 # Every index but the key is partial: a job that has ended, the bulk of the table, stands in none of them.
 # `rank` is set while a job is due and not held: smallest first, see statements.RANK.
 _WAITING = "status IN ('PENDING', 'RETRY')"
-_partial("jobs_ready", "rank IS NOT NULL", jobs.c.queue, jobs.c.limit_name, jobs.c.rank, jobs.c.number)
+_partial("jobs_ready", "rank IS NOT NULL AND waits_for IS NULL", jobs.c.queue, jobs.c.rank, jobs.c.number)
+_partial("jobs_waits", "waits_for IS NOT NULL", jobs.c.waits_for, jobs.c.queue, jobs.c.rank, jobs.c.number)
 _partial("jobs_delayed", f"rank IS NULL AND held = 0 AND {_WAITING}", jobs.c.due_at)
 _partial("jobs_running", "status = 'STARTED'", jobs.c.lease_until)
 _partial("jobs_rung", "rung_at IS NOT NULL", jobs.c.queue, jobs.c.rung_at)
-_partial("jobs_limited", "limit_name > '' AND finished_at IS NULL", jobs.c.limit_name)
+_partial("jobs_limited", "limit_name > '' AND finished_at IS NULL", jobs.c.limit_name, jobs.c.status)
+_partial("jobs_keyed", "status = 'STARTED' AND limit_name > ''", jobs.c.task)
 _partial("jobs_expiring", f"expires_at IS NOT NULL AND {_WAITING}", jobs.c.expires_at)
 _partial("jobs_idempotency", "idempotency_key IS NOT NULL", jobs.c.idempotency_key, unique=True)
 
@@ -166,7 +173,7 @@ workers = Table(
     Column("deaf", SmallInteger, nullable=False, server_default="0"),
 )
 
-#: One row a rate or concurrency limit. `free_at` is the earliest next start, `token` the last taker.
+#: One row a rate or concurrency limit. `free_at` is the earliest next start that a rate allows.
 #: A task's limit has the task's name. One of a concurrency key names its `task`, whose limit must let its jobs pass as
 #: well. `overridden`: an operator has set it, and no start declares it anew.
 limits = Table(
@@ -176,10 +183,11 @@ limits = Table(
     Column("interval", Float, nullable=False),
     Column("max_running", Integer),
     Column("free_at", Float, nullable=False, server_default="0"),
-    Column("token", Text),
     Column("task", Text),
     Column("overridden", SmallInteger, nullable=False, server_default="0"),
 )
+
+_partial("limits_rates", "interval > 0", limits.c.name)
 
 #: Queues that are not served: nobody claims from them, nobody is rung for them. A row whose `until` has passed is none.
 pauses = Table(

@@ -89,7 +89,7 @@ async def _ahead(reader: Reader, row: Row[Sequence[object]], order: Order) -> in
         (jobs.c.queue.in_({row.queue, *mates})) & _before(row),
         jobs.c.queue.in_(earlier),
     )
-    return int((await reader.ask(_count(before & jobs.c.limit_name.in_({"", row.limit_name}))))[0][0][0])
+    return int((await reader.ask(_count(before & jobs.c.waits_for.is_(None))))[0][0][0])
 
 
 async def _limits(reader: Reader, row: Row[Sequence[object]]) -> Sequence[Limit]:
@@ -103,11 +103,15 @@ async def _limits(reader: Reader, row: Row[Sequence[object]]) -> Sequence[Limit]
 async def _limit(reader: Reader, row: Row[Sequence[object]], limit: Row[Sequence[object]]) -> Limit:
     # A task's limit counts all jobs of the task, by whatever limit they came.
     mine = or_(jobs.c.limit_name == limit.name, jobs.c.task == limit.name)
-    ahead = _count((jobs.c.queue == row.queue) & mine & _before(row)) if row.rank is not None else select(literal(0))
+    before = [
+        _count(which & _before(row)) if row.rank is not None else select(literal(0))
+        # Those that wait behind the limit, and those that have not been held against it yet.
+        for which in (jobs.c.waits_for == limit.name, (jobs.c.queue == row.queue) & mine & jobs.c.waits_for.is_(None))
+    ]
     running = mine & (jobs.c.status == "STARTED")
     named = select(jobs.c.id, jobs.c.owner, jobs.c.started_at).where(running)
-    counted, (held,), holders = await reader.ask(
-        ahead,
+    *counted, (held,), holders = await reader.ask(
+        *before,
         select(func.count()).select_from(jobs).where(running),
         named.order_by(jobs.c.started_at).limit(MAX_HOLDERS),
     )
@@ -116,7 +120,7 @@ async def _limit(reader: Reader, row: Row[Sequence[object]], limit: Row[Sequence
         interval=limit.interval,
         max_running=limit.max_running,
         free_at=round(limit.free_at),
-        ahead=int(counted[0][0]),
+        ahead=sum(int(rows[0][0]) for rows in counted),
         running=held[0],
         holders=[Holder(**holder._mapping) for holder in holders],
     )

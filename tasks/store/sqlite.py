@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from tasks.errors import ConfigurationError, StoreUnavailable
-from tasks.store.backend import PARAM, ROWS, Query, Refused, Rows, columns, parted
+from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, parted, resolved
 from tasks.store.guards import CLOCK
 
 #: Seconds a statement waits for another process's transaction before it gives up.
@@ -101,7 +101,7 @@ class SqliteBackend:
     async def start(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
-    async def transact(self, program: Sequence[Query]) -> list[Rows]:
+    async def transact(self, program: Sequence[Item]) -> list[Rows]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, program)
 
     async def fetch(self, query: Query) -> Rows:
@@ -114,7 +114,7 @@ class SqliteBackend:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read now: {error}") from error
 
-    def transact_outside(self, program: Sequence[Query]) -> list[Rows]:
+    def transact_outside(self, program: Sequence[Item]) -> list[Rows]:
         return self._transact(program)
 
     async def stop(self) -> None:
@@ -133,11 +133,11 @@ class SqliteBackend:
                 connection.close()
         self._writer_engine.dispose()
 
-    def _transact(self, program: Sequence[Query]) -> list[Rows]:
+    def _transact(self, program: Sequence[Item]) -> list[Rows]:
         with self._turn:
             return self._transact_in_turn(program)
 
-    def _transact_in_turn(self, program: Sequence[Query]) -> list[Rows]:
+    def _transact_in_turn(self, program: Sequence[Item]) -> list[Rows]:
         assert self._connection is not None, "the backend has not been started"
         connection: Any = self._connection.driver_connection
         self._look()
@@ -145,7 +145,10 @@ class SqliteBackend:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 now = connection.execute(self._clock).fetchone()[0]
-                answers = [_run(connection, query, now) for query in program]
+                answers: list[Rows] = []
+                for item in program:
+                    query = resolved(item, answers)
+                    answers.append([] if query is None else _run(connection, query, now))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

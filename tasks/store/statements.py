@@ -29,6 +29,7 @@ PARAMETERS = {
     **dict.fromkeys(("max_running", "pid", "slots", "busy", "draining", "heard", "abandoned"), "INTEGER"),
     **dict.fromkeys(("total", "done", "skipped", "failed", "status", "ok"), "INTEGER"),
     "interval": "DOUBLE PRECISION",
+    "lead": "BIGINT",
 }
 
 
@@ -36,9 +37,6 @@ def kind(parameter: str) -> str:
     """The SQL type of a parameter; `n0`, `n1` … are numbers like `n`."""
     return PARAMETERS.get(parameter.rstrip("0123456789"), "TEXT")
 
-
-#: Milliseconds that a look may come late and the limit still makes up for: so a rate is kept and not merely approached.
-LIMIT_SLACK = 50
 
 WAITING = "('PENDING', 'RETRY')"
 FINAL = "('SUCCESS', 'FAILURE', 'REVOKED')"
@@ -81,19 +79,23 @@ _NEW = {
     "idempotency_key": "TEXT",
     "fingerprint": "TEXT",
     "mode": "TEXT",
+    "follows": "SMALLINT",
 }
 
 #: A limit that an operator gave a task holds for jobs of processes that know nothing of it yet.
 _LIMIT = """CASE limit_name WHEN '' THEN COALESCE(
     (SELECT l.name FROM limits AS l WHERE l.name = n.task AND l.overridden = 1), '') ELSE limit_name END"""
 
-#: rows: the fields of NewJob in order, then the mode. Returns the moment of acceptance once a written row.
+#: rows: the fields of NewJob in order, then the mode, and whether a better job of its limit comes with it.
+#: Returns the moment of acceptance once a written row.
 ACCEPT = f"""
 INSERT INTO jobs (id, task, queue, priority, status, mode, arguments, max_retries, max_losses, soft_time_limit,
-    time_limit, limit_name, created_at, due_at, rank, expires_at, held, tags, retry_of, idempotency_key, fingerprint)
+    time_limit, limit_name, created_at, due_at, rank, waits_for, expires_at, held, tags, retry_of,
+    idempotency_key, fingerprint)
 SELECT id, task, queue, priority, 'PENDING', mode, arguments, max_retries, max_losses, soft_time_limit,
     time_limit, {_LIMIT}, t, COALESCE(due_at, t + delay),
     CASE WHEN held = 0 AND COALESCE(due_at, t + delay) <= t THEN {rank("COALESCE(due_at, t + delay)")} END,
+    CASE WHEN follows = 1 AND held = 0 AND COALESCE(due_at, t + delay) <= t THEN limit_name END,
     COALESCE(expires_at, t + expires_in), held, tags, retry_of, idempotency_key, fingerprint
 FROM {table(**_NEW)} AS n, (SELECT {{now}} AS t) AS clock WHERE true
 RETURNING created_at"""
@@ -103,7 +105,7 @@ ACCEPT_ONCE = ACCEPT.replace("RETURNING", "ON CONFLICT DO NOTHING RETURNING")
 
 _CLAIMED = f"""
     status = 'STARTED', attempt = attempt + 1, owner = :owner, mode = :mode, started_at = {{now}}, rank = NULL,
-    rung_at = NULL, runtime = NULL, progress = NULL,
+    waits_for = NULL, rung_at = NULL, runtime = NULL, progress = NULL,
     lease_until = {{now}} + {{least}}(:lease, CAST(COALESCE(time_limit * 1000 + {OVERRUN}, :lease) AS BIGINT))"""
 
 
@@ -131,117 +133,88 @@ def names(skipped: Sequence[str]) -> dict[str, str]:
     return {f"s{n}": task for n, task in enumerate(skipped)}
 
 
-def queue_rows(queues: Sequence[str]) -> list[list[str]]:
-    """rows: [queue], for a statement that must see them all at once: SQLite's are parted by powers of two."""
-    size = 1 << (len(queues) - 1).bit_length() if queues else 0
-    return [[queues[n % len(queues)]] for n in range(size)]
-
-
 CLAIMABLE = "rank IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
 
 
+_CANDIDATE = f"waits_for IS NULL AND {CLAIMABLE}"
+
+
+#: Queues up to which a claim asks each of them; where there are more, it finds out first which of them have candidates.
+MANY = 100
+#: Branches in one compound SELECT; SQLite allows 500.
+BRANCHES = 400
+
+
+def best(queues: list[list[str]], skipped: int, more: str = "", share: str = "n") -> str:
+    """Reads number, limit_name, level and rank of the `:n` best candidates of `queues`, by one index probe a queue.
+
+    `more` is a further condition; `share` names the parameter of how many of one queue, `{}` the queue's number.
+    """
+    levels = [level for level, group in enumerate(queues) for _ in group]
+    branches = [
+        f"SELECT * FROM (SELECT number, limit_name, {level} AS level, rank FROM jobs WHERE queue = :q{n} "
+        f"AND {_CANDIDATE}{more}{left_out(skipped)} "
+        f"ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':' + share.format(n))} {{skip_locked}}) AS b{n}"
+        for n, level in enumerate(levels)
+    ]
+    compared = [
+        f"SELECT * FROM ({' UNION ALL '.join(branches[n : n + BRANCHES])}) AS c{n} "
+        "ORDER BY level, rank, number LIMIT :n"
+        for n in range(0, len(branches), BRANCHES)
+    ]
+    if len(compared) == 1:
+        return compared[0]
+    nested = " UNION ALL ".join(f"SELECT * FROM ({one}) AS d{n}" for n, one in enumerate(compared))
+    return f"SELECT * FROM ({nested}) AS best ORDER BY level, rank, number LIMIT :n"
+
+
+def pick(queues: list[list[str]], skipped: int = 0) -> str:
+    """Reads number, limit_name, level and rank of the `:n` best candidates, for `claiming` to judge them.
+
+    `queues`: an earlier group is served strictly before a later one. Parameters: n, and q0, q1 … for the queues in
+    order; s0, s1 … for the tasks that are `skipped`.
+    """
+    return best(queues, skipped)
+
+
 def take(queues: list[list[str]], skipped: int = 0) -> str:
-    """Claim the `:n` best jobs of `queues`: an earlier group is served strictly before a later one.
+    """Claims the `:n` best candidates if none of them has a limit, else none: then `claiming` judges them.
 
     One index probe a queue, then a merge: the cost does not grow with the number of waiting jobs.
-    Parameters: owner, mode, lease, grace (milliseconds), n, and q0, q1 … for the queues in order; s0, s1 … for
-    the tasks that are `skipped`.
+    Parameters: those of `pick`, and owner, mode, lease, grace (milliseconds).
     """
-    branches = [
-        f"SELECT * FROM (SELECT number, {level} AS level, rank FROM jobs WHERE queue = :q{n} AND limit_name = '' "
-        f"AND {CLAIMABLE}{left_out(skipped)} "
-        f"ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':n')} {{skip_locked}}) AS b{n}"
-        for n, level in enumerate(level for level, group in enumerate(queues) for _ in group)
-    ]
-    best = f"SELECT number FROM ({' UNION ALL '.join(branches)}) AS best ORDER BY level, rank, number LIMIT :n"
-    return f"UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}{best}{{)}} AND status IN {WAITING} RETURNING {ATTEMPT}"
+    marked = f"SELECT number, max(limit_name) OVER () AS limited FROM ({best(queues, skipped)}) AS best"
+    return f"""UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}SELECT number FROM ({marked}) AS free
+    WHERE limited = ''{{)}} AND status IN {WAITING} RETURNING {ATTEMPT}"""
 
 
-#: rows: [id]. Claims those that are due and need to pass no limit.
+def due(columns: str) -> str:
+    """These columns of all due jobs: of the candidates and of those that wait behind a limit, each by its index."""
+    ready = f"SELECT {columns} FROM jobs WHERE rank IS NOT NULL AND waits_for IS NULL"
+    return f"({ready} UNION ALL SELECT {columns} FROM jobs WHERE waits_for IS NOT NULL) AS due"
+
+
+#: The queues that have candidates, by one index probe each.
+CANDIDATE_QUEUES = """
+WITH RECURSIVE q(queue) AS (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL AND waits_for IS NULL
+    UNION ALL SELECT (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL AND waits_for IS NULL AND queue > q.queue)
+    FROM q WHERE q.queue IS NOT NULL)
+SELECT queue FROM q WHERE queue IS NOT NULL"""
+
+#: One job by its id, as `pick` reads it. A job that waits behind its limit is judged again.
+PICK_ONE = f"""
+SELECT number, limit_name, 0, rank FROM jobs WHERE id = :id AND {CLAIMABLE} AND NOT {paused("jobs.queue")}
+{{skip_locked}}"""
+#: rows: [number]. Claims candidates that `claiming` has judged.
+CLAIM_PICKED = f"""
+UPDATE jobs SET {_CLAIMED} WHERE number IN (SELECT number FROM {table(number="BIGINT")} AS s)
+    AND status IN {WAITING} AND {CLAIMABLE} RETURNING {ATTEMPT}"""
+
+#: rows: [id]. Claims those that are due and have no limit.
 CLAIM = f"""
 UPDATE jobs SET {_CLAIMED} WHERE id IN (SELECT id FROM {table(id="TEXT")} AS s)
     AND status IN {WAITING} AND limit_name = '' AND {CLAIMABLE}
     AND NOT {paused("jobs.queue")} RETURNING {ATTEMPT}"""
-
-_NEXT_FREE = f"CASE WHEN free_at < {{now}} - {LIMIT_SLACK} THEN {{now}} ELSE free_at END + interval"
-
-
-#: The task whose jobs pass a limit.
-LIMITED_TASK = "COALESCE(limits.task, limits.name)"
-
-
-def _lets_pass(limit: str) -> str:
-    """Whether it does. A task's limit counts all that run of the task, by whatever limit they came."""
-    return f"""{limit}.free_at <= {{now}} AND ({limit}.max_running IS NULL OR {limit}.max_running >
-        (SELECT count(*) FROM jobs AS r WHERE r.status = 'STARTED'
-            AND r.limit_name = {limit}.name) + CASE WHEN {limit}.task IS NULL THEN (SELECT count(*) FROM jobs AS r
-            WHERE r.status = 'STARTED' AND r.task = {limit}.name AND r.limit_name <> r.task) ELSE 0 END)"""
-
-
-PASSABLE = f"""{_lets_pass("limits")} AND NOT EXISTS (
-    SELECT 1 FROM limits AS above WHERE above.name = limits.task AND NOT ({_lets_pass("above")}))"""
-
-_WAITS_FOR_LIMIT = f"""EXISTS (SELECT 1 FROM jobs AS w WHERE w.queue IN {SERVED}
-    AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}}))"""
-
-#: rows: [queue]. The limits for which due jobs wait there, by one index probe each: the cost grows neither with the
-#: limits for which nobody waits, nor with the jobs that wait for one.
-AWAITED = f"""(WITH RECURSIVE awaited (queue, name) AS (
-    SELECT q.queue, (SELECT f.limit_name FROM jobs AS f WHERE f.queue = q.queue AND f.rank IS NOT NULL
-        AND f.limit_name > '' ORDER BY f.limit_name LIMIT 1) FROM {SERVED} AS q
-    UNION ALL
-    SELECT a.queue, (SELECT f.limit_name FROM jobs AS f WHERE f.queue = a.queue AND f.rank IS NOT NULL
-        AND f.limit_name > a.name ORDER BY f.limit_name LIMIT 1) FROM awaited AS a WHERE a.name IS NOT NULL)
-    SELECT name FROM awaited WHERE name IS NOT NULL)"""
-
-#: rows: [queue]. First of the three: whoever wants to pass one of these limits waits here for those before him. A
-#: statement of its own, because only the next one sees what they have claimed.
-LOCK_LIMITS = f"""
-SELECT name FROM limits WHERE (name IN {AWAITED} AND free_at <= {{now}} AND {_WAITS_FOR_LIMIT})
-    OR name IN (SELECT task FROM limits AS k WHERE k.task IS NOT NULL) ORDER BY name {{lock}}"""
-
-#: The limits that stand under one of a task take turns: only one of them can know whether that lets somebody pass.
-_TURN = "CASE WHEN EXISTS (SELECT 1 FROM limits AS u WHERE u.name = limits.task) THEN limits.task ELSE limits.name END"
-
-
-def let_pass(skipped: int = 0) -> str:
-    """rows: [queue]. Let one job pass each limit, at most `:n`, that is free and has a job waiting there; `:token`
-    marks them. s0, s1 … are the tasks that are `skipped`."""
-    return f"""
-UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE name IN (SELECT name FROM (
-        SELECT name, row_number() OVER (PARTITION BY {_TURN} ORDER BY free_at, name) AS place FROM limits
-        WHERE name IN {AWAITED} AND {PASSABLE} AND {_WAITS_FOR_LIMIT}{left_out(skipped, LIMITED_TASK)}
-    ) AS waiting WHERE place = 1 LIMIT :n)
-    AND free_at <= {{now}}"""
-
-
-#: Whoever passes the limit of a key passes that of its task.
-PASS_ABOVE = f"""
-UPDATE limits SET free_at = {_NEXT_FREE}
-WHERE name IN (SELECT k.task FROM limits AS k WHERE k.token = :token AND k.task IS NOT NULL)"""
-
-
-#: rows: [queue]. Claim the best job of each limit marked with `:token`.
-TAKE_PASSED = f"""
-UPDATE jobs SET {_CLAIMED} WHERE number {{among (}}
-    SELECT (SELECT w.number FROM jobs AS w WHERE w.queue IN {SERVED}
-        AND w.limit_name = limits.name AND w.rank IS NOT NULL AND (w.expires_at IS NULL OR w.expires_at > {{now}})
-        ORDER BY w.rank, w.number LIMIT 1)
-    FROM limits WHERE token = :token{{)}} AND status IN {WAITING} AND {CLAIMABLE} RETURNING {ATTEMPT}"""
-
-#: The same for one job by id, as a worker does that was rung for it.
-_ITS_LIMIT = "(SELECT limit_name FROM jobs WHERE id = :id)"
-LOCK_LIMIT = f"""
-SELECT name FROM limits WHERE name = {_ITS_LIMIT} OR name = (SELECT k.task FROM limits AS k WHERE k.name = {_ITS_LIMIT})
-ORDER BY name {{lock}}"""
-PASS_ONE = f"""
-UPDATE limits SET token = :token, free_at = {_NEXT_FREE}
-WHERE {PASSABLE} AND name = (SELECT limit_name FROM jobs WHERE id = :id AND {CLAIMABLE}
-    AND NOT {paused("jobs.queue")})"""
-CLAIM_PASSED = f"""
-UPDATE jobs SET {_CLAIMED} WHERE id = :id AND status IN {WAITING} AND {CLAIMABLE}
-    AND limit_name IN (SELECT name FROM limits WHERE token = :token) RETURNING {ATTEMPT}"""
 
 #: rows: [name]. Limits that their tasks do not have any more: whoever still waits for one of them may pass.
 LIFT_LIMITS = f"""
@@ -272,7 +245,7 @@ _STEP = {
 _REVOKED = f"(s.target IN {WAITING} AND cancel_requested_at IS NOT NULL)"
 _WAITS = f"(s.target IN {WAITING} AND cancel_requested_at IS NULL)"
 
-#: rows: the columns of _STEP. Returns id, attempt, status of those that still held their job.
+#: rows: the columns of _STEP. Returns id, attempt, status, limit_name of those that still held their job.
 SETTLE = f"""
 UPDATE jobs SET
     status = CASE WHEN {_REVOKED} THEN 'REVOKED' ELSE s.target END,
@@ -285,7 +258,7 @@ UPDATE jobs SET
     error_type = s.type, error_message = s.message, error_trace = s.trace
 FROM {table(**_STEP)} AS s
 WHERE jobs.id = s.id AND jobs.status = 'STARTED' AND jobs.attempt = s.attempt AND jobs.owner = s.owner
-RETURNING jobs.id, jobs.attempt, jobs.status"""
+RETURNING jobs.id, jobs.attempt, jobs.status, jobs.limit_name"""
 
 #: What became of an attempt that this owner has ended; nothing if he has not.
 ENDED_BY = """
@@ -318,20 +291,20 @@ UPDATE jobs SET
     error_code = CASE status WHEN 'STARTED' THEN error_code ELSE 'cancelled' END,
     error_type = CASE status WHEN 'STARTED' THEN error_type END,
     error_message = CASE status WHEN 'STARTED' THEN error_message ELSE 'cancelled before it started' END,
-    rank = NULL, rung_at = NULL
+    rank = NULL, waits_for = NULL, rung_at = NULL
 WHERE id = :id AND status IN ('PENDING', 'RETRY', 'STARTED') RETURNING {JOB}"""
 
 HOLD = f"""
-UPDATE jobs SET held = 1, rank = NULL, rung_at = NULL WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
+UPDATE jobs SET held = 1, rank = NULL, waits_for = NULL, rung_at = NULL
+WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
 RELEASE = f"""
 UPDATE jobs SET held = 0, rank = CASE WHEN due_at <= {{now}} THEN {rank("due_at")} END
 WHERE id = :id AND status IN {WAITING} RETURNING {JOB}"""
 
-#: It must pass no limit; it must pass one; nobody has been rung for it (the few that are rung stand first).
-FREE = "limit_name = ''"
-LIMITED = "limit_name > ''"
-UNRUNG = f"{FREE} AND rung_at IS NULL"
+#: The job is a candidate; no wake-up message is out for it (the few for which one is stand first).
+READY = "waits_for IS NULL"
+UNRUNG = f"{READY} AND rung_at IS NULL"
 
 
 def has_ready(condition: str, skipped: int = 0) -> str:

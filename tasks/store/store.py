@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,16 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from tasks.admission import new_id
 from tasks.command import Told, to_command
-from tasks.errors import ConfigurationError, StoreUnavailable
+from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
-from tasks.store import commands, limits, rings, statements, upkeep, workers
+from tasks.store import commands, limits, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
+from tasks.store.claiming import SLACK, Claim
 from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
-from tasks.store.writer import Writer, key_rows, step_row, to_attempt, to_job
+from tasks.store.writer import MAX_PROMOTED, Writer, key_rows, promotion, step_row, to_attempt, to_job
 from tasks.worker import Worker
 
 #: The revision this release works with; a test holds it against Alembic's scripts.
@@ -104,32 +106,32 @@ class JobStore(Reader):
 
         `claimer`: owner, mode, lease and grace (milliseconds).
         """
-        rows = await self.writer.run(Query(statements.CLAIM, claimer, rows=[[job_id]]))
-        return to_attempt(rows[0]) if rows else await self._claim_limited(job_id, claimer)
-
-    def claim_outside(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
-        """`claim` for a thread outside the loop; None also for a job that must pass a limit."""
-        rows = self._backend.transact_outside([Query(statements.CLAIM, claimer, rows=[[job_id]])])[0]
+        claim = Claim(claimer, 1)
+        rows = await self.writer.run(*claim.one(job_id), answer=claim.rows)
+        self.writer.promote(dict.fromkeys(claim.recheck, 1))
         return to_attempt(rows[0]) if rows else None
+
+    def claim_outside(self, job_id: str, claimer: Mapping[str, Any]) -> tuple[Attempt | None, float | None]:
+        """`claim` for a thread outside the loop; beside it the seconds until the job's rate limit has room."""
+        claim = Claim(claimer, 1)
+        rows = claim.rows(self._backend.transact_outside(claim.one(job_id)))
+        self._promote_outside(claim.recheck)
+        return to_attempt(rows[0]) if rows else None, min(claim.later.values(), default=None)
 
     def settle_outside(self, step: Step) -> State | None:
         """`settle` for a thread outside the loop; None says nothing certain yet, `settle` does."""
         rows = self._backend.transact_outside([Query(statements.SETTLE, rows=[step_row(step)])])[0]
+        self._promote_outside({row[3] for row in rows if row[3]})
         return State(rows[0][2]) if rows else None
 
-    async def take_limited(
-        self, queues: Sequence[str], n: int, claimer: Mapping[str, Any], skipped: Sequence[str] = ()
+    async def take(
+        self, order: Sequence[Sequence[str]], n: int, claimer: Mapping[str, Any], skipped: Sequence[str] = ()
     ) -> Rows:
-        """Claim one job for each limit that is free now, at most `n`; rows of `statements.ATTEMPT`."""
-        token = {"token": new_id(), "n": n, **statements.names(skipped)}
-        rows = statements.queue_rows(queues)
-        taken: Rows = await self.writer.run(
-            Query(statements.LOCK_LIMITS, rows=rows),
-            Query(statements.let_pass(len(skipped)), token, rows=rows),
-            Query(statements.PASS_ABOVE, {"token": token["token"]}),
-            Query(statements.TAKE_PASSED, {**token, **claimer}, rows=rows),
-        )
-        return taken
+        """Claim the `n` best due jobs of these groups of queues that their limits let start; see `claiming.Claim`."""
+        claim = Claim(claimer, n)
+        rows: Rows = await self.writer.run(*claim.best(order, skipped), answer=claim.rows)
+        self.writer.promote(dict.fromkeys(claim.recheck, 1))
+        return rows
 
     async def settle(self, step: Step) -> State | None:
         """End an attempt; the state the job is in now, or None if the attempt had lost it."""
@@ -147,20 +149,45 @@ class JobStore(Reader):
 
     async def cancel(self, job_id: str, grace: int = CANCEL_GRACE) -> Job | None:
         """Revoke a waiting job, or ask a running one to stop within `grace` ms; None if it has ended or is unknown."""
-        return await self._one(statements.CANCEL, id=job_id, grace=grace)
+        return self._left(await self._one(statements.CANCEL, id=job_id, grace=grace))
 
     async def set_held(self, job_id: str, held: bool) -> Job | None:
         """Hold or release a waiting job; None if it is not waiting."""
-        return await self._one(statements.HOLD if held else statements.RELEASE, id=job_id)
+        return self._left(await self._one(statements.HOLD if held else statements.RELEASE, id=job_id))
 
     async def set_limit(self, name: str, interval: float | None, concurrency: int | None) -> None:
         """Declare a rate (milliseconds between two starts) and concurrency limit."""
         params = {"name": name, "interval": interval or 0.0, "max_running": concurrency}
         await self.writer.run(Query(statements.SET_LIMIT, params))
+        self.limits_changed([name])
 
     async def lift_limits(self, names: Sequence[str]) -> None:
         """Declare that these tasks have no limit, whatever an earlier release declared."""
         await self.writer.run(Query(statements.LIFT_LIMITS, rows=[[name] for name in names]))
+        self.limits_changed(names)
+
+    def limits_changed(self, names: Sequence[str]) -> None:
+        """Lets jobs start that wait behind these limits, if there is room for them now."""
+        self.writer.promote(dict.fromkeys(names, MAX_PROMOTED))
+
+    def room_freed(self, names: Iterable[str]) -> None:
+        """Lets another job start for each of these limit names, "" for none, whose job has left its place."""
+        self.writer.promote(Counter(name for name in names if name))
+
+    async def repair_limits(self, behind: str, n: int) -> str | None:
+        """Promotes behind the next `n` limits after `behind` for which jobs wait; the last, None if it was the end."""
+        names = [row[0] for row in await self.look_up(limits.AWAITED, name=behind, n=n)]
+        self.writer.promote(dict.fromkeys(names, 1))
+        return names[-1] if len(names) == n else None
+
+    async def limits_awaited(self) -> bool:
+        """Whether jobs wait behind a limit."""
+        return bool(await self.look_up(limits.AWAITED, name="", n=1))
+
+    async def next_starts(self) -> Sequence[tuple[str, float]]:
+        """The rate limits behind which jobs wait, and the seconds until each lets the next job start."""
+        found = await self.look_up(limits.NEXT_STARTS)
+        return [(name, 0.0 if wait > interval + SLACK else max(0.0, wait / 1000)) for name, wait, interval in found]
 
     async def report(
         self, owner: str, progress: Sequence[Sequence[Any]] = (), lines: Sequence[Sequence[Any]] = ()
@@ -232,18 +259,17 @@ class JobStore(Reader):
         if rows := key_rows(jobs):
             await self.writer.run(Query(limits.KEYS, rows=rows))
 
-    async def _claim_limited(self, job_id: str, claimer: Mapping[str, Any]) -> Attempt | None:
-        token = {"token": new_id(), "id": job_id}
-        rows = await self.writer.run(
-            Query(statements.LOCK_LIMIT, {"id": job_id}),
-            Query(statements.PASS_ONE, token),
-            Query(statements.PASS_ABOVE, {"token": token["token"]}),
-            Query(statements.CLAIM_PASSED, {**token, **claimer}),
-            # A ring that could not be answered is taken back, so that the relay rings again when the limit is free.
-            Query(rings.UNRING, rows=[[job_id]]),
-            answer=lambda results: results[3],
-        )
-        return to_attempt(rows[0]) if rows else None
+    def _left(self, job: Job | None) -> Job | None:
+        """A job that leaves its place before its limit lets the next one come."""
+        if job is not None:
+            self.room_freed([job.limit_name])
+        return job
+
+    def _promote_outside(self, names: Iterable[str]) -> None:
+        """`Writer.promote` for a thread outside the loop. Should it fail, `repair_limits` makes up for it."""
+        if freed := Counter(names):
+            with contextlib.suppress(JobgateError):
+                self._backend.transact_outside([promotion(freed)])
 
     async def _ended_by(self, step: Step) -> State | None:
         """The state of a job whose present attempt was ended by this step's owner; None if it was not."""

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tasks.errors import StoreUnavailable
 from tasks.job import State
 from tasks.store.guards import CLOCK, MOVED
+from tasks.store.statements import due
 from tasks.store.stretch import MAX_NAME, ORDER, OTHER, counted, stretch_of
 
 #: What keeps the number of series bounded, whatever names jobs come with: beyond it they count as OTHER.
@@ -52,7 +53,7 @@ _MOVE = text(
 )
 _READ = text("SELECT name, task, queue, label, count, total FROM tallies")
 # Reads the index of due jobs, and nothing of those that are delayed, held, running or have ended.
-_DUE = "SELECT queue, count(*), ({clock} - min(due_at)) / 1000.0 FROM jobs WHERE rank IS NOT NULL GROUP BY queue"
+_DUE = "SELECT queue, count(*), ({clock} - min(due_at)) / 1000.0 FROM {due} GROUP BY queue"
 # `value` is one of the JSON lists [name, task, queue, label, count, total]: one statement, so that the lock is short.
 #: The one tally that no event tells of: an outcome that came too late, and was refused.
 SUPERSEDED = """INSERT INTO tallies (name, task, queue, label, count, total) VALUES ('superseded', '', '', '', 1, 0)
@@ -81,7 +82,7 @@ class Tallies:
         self._before = order.first
         self._stretch = text(stretch_of(order))
         self._add = text(_ADD.format(rows=order.rows))
-        self._due = text(_DUE.format(clock=CLOCK[engine.dialect.name]))
+        self._due = text(_DUE.format(clock=CLOCK[engine.dialect.name], due=due("queue, due_at")))
         self._turn = asyncio.Lock()
         #: Where the mirror stands; None while it may differ from the table.
         self._position: Position | None = None

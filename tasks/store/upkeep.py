@@ -8,26 +8,20 @@ from tasks.store.statements import WAITING, rank, table
 NEXT_DUE = f"""
 SELECT min(due_at) - {{now}} FROM jobs WHERE rank IS NULL AND held = 0 AND status IN {WAITING}"""
 
-#: The queues that have due jobs, one index probe each.
-READY_QUEUES = """
-WITH RECURSIVE q(queue) AS (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL
-    UNION ALL SELECT (SELECT min(queue) FROM jobs WHERE rank IS NOT NULL AND queue > q.queue) FROM q
-    WHERE q.queue IS NOT NULL)
-SELECT queue FROM q WHERE queue IS NOT NULL"""
-
-#: Rank the delayed jobs that have come due. Returns their queues.
+#: Ranks the delayed jobs that have come due; those with a limit wait behind it. Returns their queues and limits.
 STAGE = f"""
-UPDATE jobs SET rank = {rank("due_at")} WHERE number {{among (}}SELECT number FROM jobs WHERE rank IS NULL AND held = 0
-    AND status IN {WAITING} AND due_at <= {{now}} ORDER BY due_at LIMIT :n {{skip_locked}}{{)}}
+UPDATE jobs SET rank = {rank("due_at")}, waits_for = CASE WHEN limit_name > '' THEN limit_name END
+WHERE number {{among (}}SELECT number FROM jobs WHERE rank IS NULL AND held = 0 AND status IN {WAITING}
+    AND due_at <= {{now}} ORDER BY due_at LIMIT :n {{skip_locked}}{{)}}
     AND rank IS NULL AND held = 0 AND status IN {WAITING} AND due_at <= {{now}}
-RETURNING queue"""
+RETURNING queue, limit_name"""
 
 EXPIRE = f"""
-UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, rank = NULL, rung_at = NULL, error_code = 'expired',
-    error_type = NULL, error_message = 'it had not started when it expired'
+UPDATE jobs SET status = 'REVOKED', finished_at = {{now}}, rank = NULL, waits_for = NULL, rung_at = NULL,
+    error_code = 'expired', error_type = NULL, error_message = 'it had not started when it expired'
 WHERE number {{among (}}
     SELECT number FROM jobs WHERE expires_at IS NOT NULL AND status IN {WAITING} AND expires_at <= {{now}}
-    LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id"""
+    LIMIT :n {{skip_locked}}{{)}} AND status IN {WAITING} RETURNING id, limit_name"""
 
 #: Ran out of time: its process has shown life since the limit. Of any other attempt nobody knows how far it came, even
 #: if its limit has passed meanwhile: its worker was lost, and it may run again.
@@ -39,7 +33,8 @@ _REAPED = f"""CASE WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED' WHEN {_OV
 #: Not the owner himself: he must be able to tell an end that he wrote from one that was written over him.
 _REAPER = "reaper of "
 
-#: End or requeue the attempts whose lease has run out. Returns id, task, status, error_code, the owner that was lost.
+#: End or requeue the attempts whose lease has run out. Returns id, task, status, error_code, the
+#: owner that was lost, limit_name.
 REAP = f"""
 UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_by = '{_REAPER}' || owner,
     finished_at = CASE {_REAPED} WHEN 'RETRY' THEN NULL ELSE {{now}} END,
@@ -57,7 +52,7 @@ UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_b
 WHERE number {{among (}}
     SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
     AND status = 'STARTED' AND lease_until < {{now}}
-RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1})"""
+RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1}), limit_name"""
 
 #: Who runs something now, or stands in the registry.
 OWNERS = "SELECT owner FROM jobs WHERE status = 'STARTED' UNION SELECT owner FROM workers"

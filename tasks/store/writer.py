@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import astuple
@@ -15,10 +16,13 @@ from msgspec.structs import astuple
 from tasks.errors import JobgateError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Job, NewJob, State
 from tasks.step import Step
-from tasks.store import statements
-from tasks.store.backend import Backend, Query, Refused, Rows
+from tasks.store import limits, statements
+from tasks.store.backend import Backend, Item, Query, Refused, Rows
 
 log = logging.getLogger("jobgate.store")
+
+#: Jobs of one limit and queue that one promotion makes candidates.
+MAX_PROMOTED = 32
 
 _NEW_FIELDS = NewJob.__struct_fields__
 _HELD = _NEW_FIELDS.index("held")
@@ -29,11 +33,11 @@ _JOB_FIELDS = Job.__struct_fields__
 class Taker(Protocol):
     """Something that wants due jobs as soon as they are there: asked before each transaction, told after it."""
 
-    def wanted(self, accepting: bool) -> Query | None:
-        """The statement to run after the acceptances of this transaction; `accepting` says whether it has any."""
+    def wanted(self, accepting: bool) -> Sequence[Item]:
+        """The statements to run after the acceptances of this transaction; `accepting` says whether it has any."""
 
-    def taken(self, rows: Rows | None) -> None:
-        """What the statement returned, or None if the transaction failed."""
+    def taken(self, answers: Sequence[Rows] | None) -> None:
+        """What the statements returned, or None if the transaction failed."""
 
 
 class Write:
@@ -41,9 +45,7 @@ class Write:
 
     __slots__ = ("answer", "done", "program")
 
-    def __init__(
-        self, program: Sequence[Query], done: asyncio.Future[Any], answer: Callable[[list[Rows]], Any]
-    ) -> None:
+    def __init__(self, program: Sequence[Item], done: asyncio.Future[Any], answer: Callable[[list[Rows]], Any]) -> None:
         self.program = program
         self.done = done
         self.answer = answer
@@ -56,37 +58,44 @@ class Batch:
         self.accepts: list[tuple[Sequence[list[Any]], asyncio.Future[Any]]] = []
         self.settles: list[tuple[Sequence[list[Any]], asyncio.Future[Any]]] = []
         self.others: list[Write] = []
+        #: How many jobs of each limit may start now that could not before.
+        self.promotes: Counter[str] = Counter()
         self.accepting = False
 
     def __bool__(self) -> bool:
-        return bool(self.accepts or self.settles or self.others)
+        return bool(self.accepts or self.settles or self.others or self.promotes)
 
-    def program(self) -> list[Query]:
-        program = []
+    def program(self) -> list[Item]:
+        program: list[Item] = []
         if self.accepts:
             program.append(Query(statements.ACCEPT, rows=[row for rows, _ in self.accepts for row in rows]))
         if self.settles:
             program.append(Query(statements.SETTLE, rows=[row for rows, _ in self.settles for row in rows]))
         for write in self.others:
             program.extend(write.program)
+        if self.promotes:
+            program.append(promotion(self.promotes))
         return program
 
-    def answer(self, results: list[Rows]) -> list[str]:
-        """Tell everybody who waits what his rows became; the ids of the jobs that ended."""
+    def answer(self, results: list[Rows]) -> tuple[list[str], Counter[str]]:
+        """Resolves the futures of the writes. Returns the ids of the jobs that ended, and the limits they free."""
         rest = iter(results)
         ended: list[str] = []
+        freed: Counter[str] = Counter()
         if self.accepts:
             accepted_at = next(rest)[0][0]
             for _, done in self.accepts:
                 _resolve(done, accepted_at)
         if self.settles:
-            settled = {(job_id, attempt): _STATES[status] for job_id, attempt, status in next(rest)}
+            rows_settled = next(rest)
+            freed.update(row[3] for row in rows_settled if row[3])
+            settled = {(job_id, attempt): _STATES[status] for job_id, attempt, status, _ in rows_settled}
             ended = [job_id for (job_id, _), status in settled.items() if status in FINAL]
             for rows, done in self.settles:
                 _resolve(done, [settled.get((row[0], row[1])) for row in rows])
         for write in self.others:
             _resolve(write.done, write.answer([next(rest) for _ in write.program]))
-        return ended
+        return ended, freed
 
     def fail(self, error: BaseException) -> None:
         for done in [*(d for _, d in self.accepts), *(d for _, d in self.settles), *(w.done for w in self.others)]:
@@ -134,7 +143,7 @@ class Writer:
 
     def accept(self, jobs: Sequence[NewJob], mode: str) -> asyncio.Future[int]:
         """The moment of acceptance, once the rows are committed."""
-        rows = [new_row(job, mode) for job in jobs]
+        rows = new_rows(jobs, mode)
         done = self._future()
         self._next.accepts.append((rows, done))
         self._next.accepting = True
@@ -155,12 +164,21 @@ class Writer:
         return done
 
     def run(
-        self, *program: Query, answer: Callable[[list[Rows]], Any] = lambda results: results[-1]
+        self, *program: Item, answer: Callable[[list[Rows]], Any] = lambda results: results[-1]
     ) -> asyncio.Future[Any]:
         """Run statements inside the next transaction; `answer` makes the outcome from what each returned."""
         done = self._future()
         self._next.others.append(Write(program, done, answer))
         return done
+
+    def promote(self, names: Mapping[str, int]) -> None:
+        """Lets the next transaction make candidates of jobs that wait behind these limits, so many of each.
+
+        Not the transaction that freed the limit: on PostgreSQL it cannot see what a concurrent claim puts behind it.
+        """
+        if names:
+            self._next.promotes.update(names)
+            self.woken()
 
     def nudge(self) -> None:
         """Ask the takers again, even if nothing else is to be written."""
@@ -190,8 +208,9 @@ class Writer:
                 batch.fail(StoreUnavailable(f"the store failed: {type(error).__name__}"))
 
     async def _commit(self, batch: Batch, takers: Sequence[Taker]) -> None:
-        asked = [(taker, query) for taker in takers if (query := taker.wanted(batch.accepting)) is not None]
-        program = [*batch.program(), *(query for _, query in asked)]
+        asked = [(taker, items) for taker in takers if (items := taker.wanted(batch.accepting))]
+        own = batch.program()
+        program = [*own, *(item for _, items in asked for item in items)]
         if not program:
             return
         try:
@@ -203,10 +222,12 @@ class Writer:
                 raise
             await self._again(batch, error, bool(asked))
             return
-        own = len(program) - len(asked)
-        ended = batch.answer(results[:own])
-        for (taker, _), rows in zip(asked, results[own:], strict=True):
-            taker.taken(rows)
+        ended, freed = batch.answer(results[: len(own)])
+        self.promote(freed)
+        place = len(own)
+        for taker, items in asked:
+            taker.taken(results[place : place + len(items)])
+            place += len(items)
         for listener in self.on_ended if ended else ():
             listener(ended)
 
@@ -223,11 +244,33 @@ class Writer:
             batch.fail(error)
 
 
+def promotion(names: Mapping[str, int]) -> Query:
+    """Makes candidates of so many jobs behind each limit; `limits.PROMOTE` has one number for all of them."""
+    values = {"n": min(max(names.values()), MAX_PROMOTED), "lead": limits.LEAD}
+    return Query(limits.PROMOTE, values, rows=[[name] for name in sorted(names)])
+
+
+def new_rows(jobs: Sequence[NewJob], mode: str) -> list[list[Any]]:
+    """Rows of `statements.ACCEPT`. Of the jobs of one limit in one queue only the best becomes a candidate at once."""
+    best: dict[tuple[str, str], int] = {}
+    for n, job in enumerate(jobs):
+        if job.limit_name and not job.held and not job.delay and job.due_at is None:
+            place = best.setdefault((job.limit_name, job.queue), n)
+            if job.priority > jobs[place].priority:
+                best[job.limit_name, job.queue] = n
+    rows = [new_row(job, mode) for job in jobs]
+    for n, job in enumerate(jobs):
+        if best.get((job.limit_name, job.queue), n) != n:
+            rows[n][-1] = 1
+    return rows
+
+
 def new_row(job: NewJob, mode: str) -> list[Any]:
     """A row of `statements.ACCEPT`."""
     row = list(astuple(job))
     row[_HELD] = int(job.held)
     row[-1] = mode  # in the place of the key's limit, which is no column of a job
+    row.append(0)
     return row
 
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from tasks.store import rings, statements
-from tasks.store.backend import Query
+from tasks.store.backend import Item, Query
 from tasks.store.sqlite import SqliteBackend
 
 _NAMES = {
@@ -43,8 +43,8 @@ class Fuse:
         #: A worker's way begins with the claim, a gateway's with the acceptance.
         self._armed = armed
 
-    def enter(self, program: Sequence[Query]) -> None:
-        names = {name_of(query.sql) for query in program}
+    def enter(self, program: Sequence[Item]) -> None:
+        names = {name_of(item.sql) for item in program if isinstance(item, Query)}
         self._armed = self._armed or bool(names & {"ACCEPT", "ACCEPT_ONCE"})
         _counted.set(self._armed and bool(names & _WAY))
 
@@ -90,7 +90,7 @@ def lay_into_sqlite(fuse: Fuse) -> None:
         opened(self)
         self._connection = _Wire(self._connection, fuse)
 
-    def transact_(self: Any, program: Sequence[Query]) -> Any:
+    def transact_(self: Any, program: Sequence[Item]) -> Any:
         fuse.enter(program)
         return transact(self, program)
 
@@ -106,7 +106,7 @@ def lay_into_postgres(fuse: Fuse) -> None:
     driver: Any = importlib.import_module("asyncpg.connection").Connection
     transact, run, execute = line._transact, line._run, driver.execute
 
-    async def transact_(self: Any, program: Sequence[Query]) -> Any:
+    async def transact_(self: Any, program: Sequence[Item]) -> Any:
         fuse.enter(program)
         answer = await transact(self, program)
         if len(program) == 1:  # without BEGIN and COMMIT

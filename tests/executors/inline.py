@@ -9,7 +9,6 @@ from executors.base import Capabilities, Health, Standing
 from executors.plugged import Parts
 from tasks.context import Context
 from tasks.job import Job, Mode
-from tasks.store import statements
 from tasks.store.writer import to_attempt
 
 
@@ -43,10 +42,9 @@ class Inline:
         return Health(ok=True, detail="inline")
 
     async def _run(self) -> None:
-        store, sql = self._parts.store, statements.take(self._queues)
-        names = {f"q{n}": queue for n, queue in enumerate(queue for group in self._queues for queue in group)}
+        store = self._parts.store
         while True:
-            for row in await store.run(sql, **self._parts.claimer.params, **names, n=1):
+            for row in await store.take(self._queues, 1, self._parts.claimer.params):
                 attempt = to_attempt(row)
                 await store.settle(self._parts.runner.perform(attempt, Context(attempt), lambda call: call()))
             await asyncio.sleep(0.01)

@@ -62,7 +62,7 @@ async def test_a_limit_lets_nobody_pass_from_a_paused_queue(client: httpx2.Async
     await hand.store.set_limit("tests.anything", 1.0, None)
     answer = await post(client, "/api/v1/jobs", {"task": "tests.anything"}, 202)
     await post(client, f"{QUEUES}/low/pause")
-    assert not await hand.store.take_limited(["low"], 5, ME)
+    assert not await hand.store.take([["low"]], 5, ME)
     assert await hand.store.claim(answer["id"], ME) is None
     await post(client, f"{QUEUES}/low/resume")
     assert await hand.store.claim(answer["id"], ME) is not None
@@ -307,7 +307,7 @@ async def test_a_tasks_limits_are_changed_while_it_waits(client: httpx2.AsyncCli
 async def test_jobs_of_one_concurrency_key_wait_for_each_other(client: httpx2.AsyncClient, hand: Hand) -> None:
     _, second = await submit(client, 2, concurrency_key="customer 7")
     await submit(client, concurrency_key="customer 8")
-    assert len(await hand.store.take_limited(["celery"], 5, ME)) == 2
+    assert len(await hand.store.take([["celery"]], 5, ME)) == 2
     assert await hand.store.claim(second, ME) is None
     await post(client, f"/api/v1/jobs/{second}/cancel")
     again = await post(client, f"/api/v1/jobs/{second}/retry", None, 202)

@@ -38,7 +38,7 @@ MUTANTS = [
     ("take what has expired", "TAKE", "(expires_at IS NULL OR expires_at > {now})", "1 = 1"),
     ("cancel what has ended", "CANCEL", "'STARTED') RETURNING", "'STARTED', 'SUCCESS', 'FAILURE') RETURNING"),
     ("cancel without a word", "CANCEL", "COALESCE(cancel_requested_at, {now})", "cancel_requested_at"),
-    ("cancel leaves it in line", "CANCEL", "rank = NULL, rung_at = NULL", "rung_at = NULL"),
+    ("cancel leaves it in line", "CANCEL", "rank = NULL, waits_for = NULL, rung_at = NULL", "rung_at = NULL"),
     ("reap who still lives", "REAP", "lease_until < {now}", "lease_until < {now} + 5000"),
     ("reap past a cancel", "REAP", "WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED'", ""),
     ("reap for ever", "REAP", "WHEN losses < max_losses THEN", "WHEN losses <= max_losses THEN"),

@@ -202,7 +202,7 @@ async def test_what_the_reaper_decides(
     await bench.store.beat(worker("me"))
     await bench.advance(LEASE + 3_001 - seen)
     reaped = await bench.store.run(upkeep.REAP, n=10)
-    assert reaped == [(attempt.id, "t", *decision, "me")]
+    assert reaped == [(attempt.id, "t", *decision, "me", "")]
     row = await bench.row(attempt.id)
     assert (row["failures"], row["losses"]) == budget
     assert (row["finished_at"] is not None) == (decision[0] in FINAL)
@@ -252,7 +252,7 @@ async def test_a_job_that_comes_due_is_staged_and_never_early(bench: Bench) -> N
     assert await bench.take(["q"]) == []
     assert await bench.store.claim(job_id, ME) is None
     await bench.advance(1)
-    assert await bench.store.run(upkeep.STAGE, n=10) == [("q",)]
+    assert await bench.store.run(upkeep.STAGE, n=10) == [("q", "")]
     assert await bench.take(["q"]) == [job_id]
 
 

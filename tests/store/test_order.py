@@ -86,9 +86,6 @@ async def test_tasks_that_are_skipped_are_neither_taken_nor_rung_for_nor_found(b
     taken = await bench.store.run(statements.take([["q"]], 2), **ME, q0="q", n=9, **skipped)
     assert [row[0] for row in taken] == [plain]
     assert not await bench.store.has_ready(["q"], skipped=["strange"])
-    assert not await bench.store.has_ready(["q"], statements.LIMITED, ["strange"])
-    assert await bench.store.has_ready(["q"], statements.LIMITED, ["other"])
-    assert await bench.store.run(rings.ring_limited(1), rows=[["q"]], s0="strange") == []
-    assert await bench.store.take_limited(["q"], 5, ME, ["strange"]) == []
-    assert [row[0] for row in await bench.store.take_limited(["q"], 5, ME, ["other"])] == [limited]
-    assert await bench.take(["q"]) == [strange]
+    assert await bench.store.has_ready(["q"], skipped=["other"])
+    assert await bench.store.take([["q"]], 5, ME, ["strange"]) == []
+    assert sorted(row[0] for row in await bench.store.take([["q"]], 5, ME, ["other"])) == sorted([strange, limited])

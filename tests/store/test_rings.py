@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks import step
-from tasks.store import rings
+from tasks.store import rings, statements
 from tests.store.support import BROKEN, ME, Bench, new_job
 
 
@@ -16,7 +16,7 @@ async def ring(bench: Bench, *groups: list[str], n: int = 100, each: int = 100) 
 async def test_each_due_job_is_rung_once_until_the_ring_is_taken_back(bench: Bench) -> None:
     jobs = [new_job() for _ in range(5)]
     await bench.store.accept_many(jobs)
-    await bench.accept(delay=10), await bench.accept(held=True), await bench.accept(limit_name="slow")
+    await bench.accept(delay=10), await bench.accept(held=True)
     everyone = sorted(job.id for job in jobs)
     assert await ring(bench, ["q"]) == everyone
     assert await ring(bench, ["q"]) == []
@@ -46,26 +46,49 @@ async def test_a_claim_answers_the_ring_and_a_retry_may_be_rung_again(bench: Ben
     assert await ring(bench, ["q"]) == [job_id]
 
 
-async def test_a_limit_has_one_ring_out_at_a_time(bench: Bench) -> None:
+async def test_a_limit_has_one_message_out_at_a_time(bench: Bench) -> None:
     await bench.store.set_limit("slow", 1_000.0, None)
+    await bench.store.run("SELECT 1")  # with the promotion that a changed limit brings
     jobs = [new_job(limit_name="slow") for _ in range(3)]
     await bench.store.accept_many(jobs)
-    assert [row[0] for row in await bench.store.run(rings.ring_limited(), rows=[["q"]])] == [jobs[0].id]
-    assert await bench.store.run(rings.ring_limited(), rows=[["q"]]) == []
+    assert await ring(bench, ["q"]) == [jobs[0].id]
+    assert await ring(bench, ["q"]) == []
     assert await bench.store.claim(jobs[0].id, ME) is not None
-    assert await bench.store.run(rings.ring_limited(), rows=[["q"]]) == []
-    await bench.advance(1_000)
-    assert [row[0] for row in await bench.store.run(rings.ring_limited(), rows=[["q"]])] == [jobs[1].id]
+    assert await ring(bench, ["q"]) == []
+    await bench.advance(1_030)
+    await _promote(bench, "slow")
+    assert await ring(bench, ["q"]) == [jobs[1].id]
 
 
-async def test_a_ring_for_a_limit_that_is_taken_is_given_back(bench: Bench) -> None:
-    await bench.store.set_limit("slow", 1_000.0, None)
-    first, second = new_job(limit_name="slow"), new_job(limit_name="slow")
-    await bench.store.accept_many([first, second])
-    await bench.store.run(rings.ring_limited(), rows=[["q"]])
-    assert await bench.store.claim(second.id, ME) is not None
-    assert await bench.store.claim(first.id, ME) is None
+async def test_a_message_for_a_limit_that_is_full_is_taken_back(bench: Bench) -> None:
+    await bench.store.set_limit("slow", None, 1)
+    first, second = await bench.accept(limit_name="slow"), await bench.accept(limit_name="slow")
+    assert await ring(bench, ["q"]) == [first, second]
+    attempt = await bench.claim(second)
+    assert await bench.store.claim(first, ME) is None
     assert await bench.store.rung() == {}
+    assert await ring(bench, ["q"]) == []
+    await bench.store.settle(step.succeed(attempt, "1", 0.1))
+    await bench.store.run("SELECT 1")
+    assert await ring(bench, ["q"]) == [first]
+
+
+async def test_of_many_queues_only_those_with_candidates_are_asked(bench: Bench) -> None:
+    queues = [f"customer-{n:04}" for n in range(statements.MANY * 20)]
+    await bench.store.accept_many([new_job(queue=queue, id=queue) for queue in (queues[-1], queues[7], "elsewhere")])
+    program = rings.program([queues[:10], queues[10:]], dict.fromkeys(queues, 3), [])
+    (rung,) = [await bench.store.writer.run(*program)]
+    assert sorted(row[0] for row in rung) == [queues[7], queues[-1]]
+    taken = await bench.store.take([queues[10:], queues[:10]], 1, ME)
+    assert [row[0] for row in taken] == [queues[-1]]
+    assert [row[0] for row in await bench.store.take([queues], 5, ME)] == [queues[7]]
+    assert not await bench.store.take([queues], 5, ME)
+
+
+async def _promote(bench: Bench, name: str) -> None:
+    """What a timer or the end of a job does."""
+    bench.store.room_freed([name])
+    await bench.store.run("SELECT 1")
 
 
 async def test_a_cancelled_or_held_job_is_not_rung(bench: Bench) -> None:

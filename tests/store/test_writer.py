@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tasks import step
 from tasks.errors import StoreUnavailable
 from tasks.job import Attempt, State
 from tasks.store import statements
-from tasks.store.backend import Query, Refused, Rows
+from tasks.store.backend import Item, Query, Refused, Rows
 from tests.store.support import ME, Bench, new_job
 
 POISON: list[dict[str, Any]] = [
@@ -76,11 +77,11 @@ class Recorder:
         self.query = query
         self.rows: list[Rows | None] = []
 
-    def wanted(self, accepting: bool) -> Query | None:
-        return self.query if accepting else None
+    def wanted(self, accepting: bool) -> Sequence[Item]:
+        return [self.query] if accepting else ()
 
-    def taken(self, rows: Rows | None) -> None:
-        self.rows.append(rows)
+    def taken(self, answers: Sequence[Rows] | None) -> None:
+        self.rows.append(None if answers is None else answers[0])
 
 
 async def test_a_taker_claims_in_the_transaction_that_accepts(bench: Bench) -> None:
