@@ -14,6 +14,7 @@ from gateway.call import Call
 from gateway.problems import Refusal, in_parameter
 from gateway.query import MAX_WAIT, idempotency_key, job_id, page_start, page_token, preferred_wait
 from gateway.reply import Headers, Reply, encode, ok
+from tasks.admission import MAX_TAG_LENGTH
 from tasks.errors import InvalidSubmission, JobNotFound
 from tasks.job import Filter, Job, State, Submission
 
@@ -34,7 +35,7 @@ class JobFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     status: list[State] = msgspec.field(default_factory=list)
     task: list[str] = msgspec.field(default_factory=list)
     queue: list[str] = msgspec.field(default_factory=list)
-    tag: str | None = None
+    tag: Annotated[str, Meta(min_length=1, max_length=MAX_TAG_LENGTH)] | None = None
     retry_of: views.Id | None = None
     held: bool | None = None
     created_after: views.Moment | None = None

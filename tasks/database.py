@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Stateme
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tasks import pg_session
 from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 
 _SQLITE = "sqlite+aiosqlite"
@@ -132,6 +133,8 @@ class Database:
         if driver == _SQLITE:
             event.listen(engine.sync_engine, "connect", _prepare)
             event.listen(engine.sync_engine, "begin", _begin)
+        else:
+            pg_session.prepare(engine, pg_session.PACKS)
         return engine
 
 

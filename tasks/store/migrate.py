@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tasks import pg_session
 from tasks.store.backend import parse_url
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -40,6 +41,8 @@ async def migrate(url: URL) -> None:
     """Bring the database at `url` up to date; does nothing when it is."""
     backend = url.get_backend_name()
     engine = create_async_engine(url.set(drivername=_DRIVERS[backend]), connect_args=_CONNECT[backend])
+    if backend == "postgresql":
+        pg_session.prepare(engine, pg_session.MIGRATION)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(upgrade)

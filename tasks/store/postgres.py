@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress, count
@@ -14,6 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from tasks import pg_session
 from tasks.errors import StoreUnavailable
 from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, parted, resolved
 from tasks.store.guards import CLOCK
@@ -34,6 +36,8 @@ _WRITER_SETTINGS = """SET plan_cache_mode = force_generic_plan; SET enable_seqsc
 
 #: Seconds until a statement, or a connection, counts as lost: a server that vanished from the network says nothing.
 PATIENCE = 30.0
+#: Seconds that the pool's idle connections have to be closed in.
+CLOSING = 1.0
 
 #: What is wrong with the words or values of a statement; every other error is the server's.
 _REFUSED = (
@@ -43,8 +47,9 @@ _REFUSED = (
     asyncpg.ProgramLimitExceededError,
 )
 _DOWN = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-#: Two processes met; trying again is right.
-_CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+#: Two processes met, or one has vanished with locks that the server takes from it after some seconds: trying again is
+#: right.
+_CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 
 
 @lru_cache(512)
@@ -108,8 +113,10 @@ class Line:
             raise StoreUnavailable(f"the store cannot be reached: {error}") from error
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        """Close it without a word: a silent server would keep a polite one waiting for `PATIENCE` seconds."""
+        if self._driver is not None:
+            self._driver.terminate()
+        await self.drop()
 
     async def drop(self) -> None:
         connection, self._connection, self._driver = self._connection, None, None
@@ -150,6 +157,7 @@ class PostgresBackend:
             max_overflow=5,
             connect_args={"timeout": PATIENCE, "command_timeout": PATIENCE},
         )
+        pg_session.prepare(self.engine, pg_session.STORE)
         self._writer = Line(self.engine, clock, _WRITER_SETTINGS)
         self._reader = Line(self.engine, clock, _WRITER_SETTINGS)
 
@@ -170,7 +178,9 @@ class PostgresBackend:
     async def stop(self) -> None:
         await self._writer.close()
         await self._reader.close()
-        await self.engine.dispose()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await self.engine.dispose()
 
 
 def make(url: URL, clock: str = CLOCK["postgresql"], **_: Any) -> PostgresBackend:

@@ -7,7 +7,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Executable, Row, and_, case, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Row,
+    TextClause,
+    and_,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.audit import Entry
@@ -178,9 +190,11 @@ class Reader:
         }
         return [shown.get(name, jobs.c[name]) for name in Job.__struct_fields__]
 
-    def _conditions(self, wanted: Filter) -> Sequence[ColumnElement[bool]]:
+    def _conditions(self, wanted: Filter) -> Sequence[ColumnElement[bool] | TextClause]:
         sets = [(jobs.c.status, wanted.status), (jobs.c.task, wanted.task), (jobs.c.queue, wanted.queue)]
-        found: builtins.list[ColumnElement[bool]] = [column.in_(values) for column, values in sets if values]
+        found: builtins.list[ColumnElement[bool] | TextClause] = [
+            column.in_(values) for column, values in sets if values
+        ]
         bounds = [
             (jobs.c.created_at, wanted.created_after, wanted.created_before),
             (jobs.c.finished_at, wanted.finished_after, wanted.finished_before),
@@ -193,9 +207,16 @@ class Reader:
         if wanted.held is not None:
             found.append(jobs.c.held == int(wanted.held))
         if wanted.tag is not None:
-            # Tags are a JSON list of strings; the quotes around the encoded tag make the match exact.
-            found.append(jobs.c.tags.contains(json.dumps(wanted.tag, ensure_ascii=False), autoescape=True))
+            found.append(_HAS_TAG[self.engine.dialect.name].bindparams(tag=wanted.tag))
         return found
+
+
+#: Whether `jobs.tags`, a JSON list of texts, holds exactly this one. A LIKE over the list's text would find `prod` for
+#: `Prod` on SQLite, and `eu` in the tag `x"eu`.
+_HAS_TAG = {
+    "sqlite": text("EXISTS (SELECT 1 FROM json_each(jobs.tags) AS tag WHERE tag.value = :tag)"),
+    "postgresql": text("jsonb_exists(CAST(jobs.tags AS jsonb), :tag)"),
+}
 
 
 def _event(row: Row[Any]) -> Event:

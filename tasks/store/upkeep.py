@@ -56,7 +56,10 @@ RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1}),
 
 #: Who runs something now, or stands in the registry.
 OWNERS = "SELECT owner FROM jobs WHERE status = 'STARTED' UNION SELECT owner FROM workers"
-#: rows: [owner]. Let the leases of owners known to be dead run out at once; the reaper does the rest.
+#: rows: [owner]. Let the leases of owners known to be dead run out at once; the reaper does the rest. A row that a dead
+#: process has locked is left for the next look.
 ABANDON = f"""
 UPDATE jobs SET lease_until = 0
-WHERE status = 'STARTED' AND owner IN (SELECT owner FROM {table(owner="TEXT")} AS s) RETURNING id"""
+WHERE number {{among (}}
+    SELECT number FROM jobs WHERE status = 'STARTED' AND owner IN (SELECT owner FROM {table(owner="TEXT")} AS s)
+    {{skip_locked}}{{)}} AND status = 'STARTED' RETURNING id"""
