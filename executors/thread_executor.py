@@ -27,7 +27,7 @@ from tasks.errors import LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Job, Mode
 from tasks.step import Step, interrupt
 from tasks.store.backend import Item, Rows
-from tasks.store.claiming import Claim
+from tasks.store.claiming import SURPLUS, Claim
 from tasks.store.store import JobStore
 from tasks.store.writer import to_attempt
 
@@ -71,6 +71,7 @@ class ThreadExecutor:
         self._order = [list(group) for group in queues]
         self._strangers = Strangers() if strangers is None else strangers
         self._claim: Claim | None = None
+        self._refused = False
         #: Timers by limit: at the moment a rate lets the next job start, its limit is promoted.
         self._promotions: dict[str, asyncio.TimerHandle] = {}
         self._backlog = True
@@ -195,7 +196,7 @@ class ThreadExecutor:
         if not self._claiming or not self._open or self._free == 0 or not (accepting or self._backlog):
             return ()
         self._asked = self._reserve()
-        self._claim = Claim(self._claimer.params, self._asked)
+        self._claim = Claim(self._claimer.params, self._asked, SURPLUS if self._refused else 0)
         return self._claim.best(self._order, self._strangers.skipped)
 
     def taken(self, answers: Sequence[Rows] | None) -> None:
@@ -206,6 +207,7 @@ class ThreadExecutor:
             self._begin_all([], self._asked)
             return
         rows = claim.rows(answers)
+        self._refused = claim.refused
         self._backlog = claim.again or len(rows) == self._asked
         self._begin_all(rows, self._asked)
         self._store.writer.promote(dict.fromkeys(claim.recheck, 1))

@@ -22,7 +22,7 @@ from tasks.store.backend import Item, Query, Rows, Then
 
 #: Seconds between two tries to lock a limit's row that another transaction holds.
 CONTENDED = 0.01
-#: Candidates that are judged in one transaction, beyond those that are asked for.
+#: Candidates beyond those asked for that a claim judges where the one before it had to refuse some.
 SURPLUS = 32
 #: Share by which a rate is kept below its limit, and the milliseconds that a late start may be made up for:
 #: together they keep any second at or below the rate. See docs/decisions/0031-limits-in-the-claim.md.
@@ -83,13 +83,18 @@ def _texts(sizes: tuple[int, ...], skipped: int) -> tuple[str, str]:
 
 
 class Claim:
-    """One claim of up to `n` jobs. After the transaction: `again` says whether the next claim may find more at once,
-    `recheck` names limits to promote for in a later transaction, `later` those to promote for in so many seconds."""
+    """One claim of up to `n` jobs, which judges `surplus` candidates more.
 
-    def __init__(self, params: Mapping[str, Any], n: int) -> None:
+    After the transaction: `again` says whether the next claim may find more at once, `recheck` names limits to promote
+    for in a later transaction, `later` those to promote for in so many seconds.
+    """
+
+    def __init__(self, params: Mapping[str, Any], n: int, surplus: int = 0) -> None:
         self._params = params
         self._n = n
+        self._picked = n + surplus
         self._candidates: Rows = []
+        self._names: list[list[str]] = []
         #: Whether the first statement of the program claims by itself.
         self._claims_first = True
         self._locked: set[str] = set()
@@ -109,7 +114,7 @@ class Claim:
             return [*self._pick_of_many(order, skipped), *self._judged()]
         named = {f"q{k}": queue for k, queue in enumerate(queues)}
         take, pick_sql = _texts(tuple(len(group) for group in order), len(skipped))
-        pick = Query(pick_sql, {**names, **named, "n": self._n + SURPLUS})
+        pick = Query(pick_sql, {**names, **named, "n": self._picked})
         return [
             Query(take, {**names, **named}),
             Then(lambda taken: None if taken else pick),
@@ -123,6 +128,11 @@ class Claim:
             Then(lambda taken: None if taken else Query(statements.PICK_ONE, {"id": job_id})),
             *self._judged(),
         ]
+
+    @property
+    def refused(self) -> bool:
+        """Whether limits kept candidates back."""
+        return bool(self._refused)
 
     def rows(self, results: Sequence[Rows]) -> Rows:
         """The claimed attempts, rows of `statements.ATTEMPT`, from the answers to the program."""
@@ -141,7 +151,7 @@ class Claim:
                 groups.setdefault(level[queue], []).append(queue)
             named = {f"q{k}": queue for k, queue in enumerate(mine)}
             sql = statements.pick(list(groups.values()), len(skipped))
-            return Query(sql, {**named, **statements.names(skipped), "n": self._n + SURPLUS})
+            return Query(sql, {**named, **statements.names(skipped), "n": self._picked})
 
         return [Query(statements.CANDIDATE_QUEUES), Then(pick)]
 
@@ -159,13 +169,14 @@ class Claim:
         self._candidates = sorted(candidates, key=lambda row: (row[2], row[3], row[0]))
         self._rooms, self._refused, self._taken = {}, {}, []
         self.again, self.recheck, self.later = False, set(), {}
-        names = sorted({row[1] for row in candidates if row[1]})
-        return Query(limits.LOCK, rows=[[name] for name in names]) if names else None
+        limited = [row for row in candidates if row[1]]
+        # That of a concurrency key, and that of its task; the latter may not be there.
+        self._names = [[name] for name in sorted({name for row in limited for name in (row[1], row[4])})]
+        return Query(limits.LOCK, rows=self._names) if self._names else None
 
     def _state(self, locked: Rows) -> Query | None:
         self._locked = {row[0] for row in locked}
-        names = sorted({row[1] for row in self._candidates if row[1]})
-        return Query(limits.STATE, rows=[[name] for name in names]) if names else None
+        return Query(limits.STATE, rows=self._names) if self._names else None
 
     def _start(self, found: Rows) -> Query | None:
         self._rooms = {row[0]: Room.of(row) for row in found}

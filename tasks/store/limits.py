@@ -17,13 +17,11 @@ _OPEN = f"""((l.interval <= 0 OR l.free_at <= {{now}} + :lead OR l.free_at > {{n
 LEAD = 2
 
 _NAMED = f"(SELECT name FROM {table(name='TEXT')} AS given)"
-_AND_ABOVE = f"(SELECT task FROM limits AS k WHERE k.task IS NOT NULL AND k.name IN {_NAMED})"
-#: rows: [name]. Locks these limits and those of their tasks, without waiting for those that others hold.
-LOCK = f"SELECT name FROM limits WHERE name IN {_NAMED} OR name IN {_AND_ABOVE} {{skip_locked}}"
-#: rows: [name]. How these limits and those of their tasks stand: see `claiming.Room`.
+#: rows: [name]. Locks these limits, without waiting for those that others hold.
+LOCK = f"SELECT name FROM limits WHERE name IN {_NAMED} {{skip_locked}}"
+#: rows: [name]. How these limits stand: see `claiming.Room`.
 STATE = f"""
-SELECT name, task, interval, max_running, free_at, {{now}}, {_RUNNING} FROM limits AS l
-WHERE name IN {_NAMED} OR name IN {_AND_ABOVE}"""
+SELECT name, task, interval, max_running, free_at, {{now}}, {_RUNNING} FROM limits AS l WHERE name IN {_NAMED}"""
 #: rows: [name, free_at]. The next start that each rate allows.
 USE = f"""
 UPDATE limits SET free_at = s.free_at FROM {table(name="TEXT", free_at="DOUBLE PRECISION")} AS s

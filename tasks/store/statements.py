@@ -146,13 +146,14 @@ BRANCHES = 400
 
 
 def best(queues: list[list[str]], skipped: int, more: str = "", share: str = "n") -> str:
-    """Reads number, limit_name, level and rank of the `:n` best candidates of `queues`, by one index probe a queue.
+    """Reads number, limit_name, level, rank and task of the `:n` best candidates of `queues`.
 
-    `more` is a further condition; `share` names the parameter of how many of one queue, `{}` the queue's number.
+    One index probe a queue. `more` is a further condition.
+    `share` names the parameter of how many of one queue, `{}` stands for the queue's number.
     """
     levels = [level for level, group in enumerate(queues) for _ in group]
     branches = [
-        f"SELECT * FROM (SELECT number, limit_name, {level} AS level, rank FROM jobs WHERE queue = :q{n} "
+        f"SELECT * FROM (SELECT number, limit_name, {level} AS level, rank, task FROM jobs WHERE queue = :q{n} "
         f"AND {_CANDIDATE}{more}{left_out(skipped)} "
         f"ORDER BY rank, number LIMIT {unless_paused(f':q{n}', ':' + share.format(n))} {{skip_locked}}) AS b{n}"
         for n, level in enumerate(levels)
@@ -169,7 +170,7 @@ def best(queues: list[list[str]], skipped: int, more: str = "", share: str = "n"
 
 
 def pick(queues: list[list[str]], skipped: int = 0) -> str:
-    """Reads number, limit_name, level and rank of the `:n` best candidates, for `claiming` to judge them.
+    """Reads number, limit_name, level, rank and task of the `:n` best candidates, for `claiming` to judge them.
 
     `queues`: an earlier group is served strictly before a later one. Parameters: n, and q0, q1 … for the queues in
     order; s0, s1 … for the tasks that are `skipped`.
@@ -203,7 +204,7 @@ SELECT queue FROM q WHERE queue IS NOT NULL"""
 
 #: One job by its id, as `pick` reads it. A job that waits behind its limit is judged again.
 PICK_ONE = f"""
-SELECT number, limit_name, 0, rank FROM jobs WHERE id = :id AND {CLAIMABLE} AND NOT {paused("jobs.queue")}
+SELECT number, limit_name, 0, rank, task FROM jobs WHERE id = :id AND {CLAIMABLE} AND NOT {paused("jobs.queue")}
 {{skip_locked}}"""
 #: rows: [number]. Claims candidates that `claiming` has judged.
 CLAIM_PICKED = f"""

@@ -22,7 +22,7 @@ from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
 from tasks.store import commands, limits, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
-from tasks.store.claiming import SLACK, Claim
+from tasks.store.claiming import SLACK, SURPLUS, Claim
 from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
 from tasks.store.writer import MAX_PROMOTED, Writer, key_rows, promotion, step_row, to_attempt, to_job
@@ -128,10 +128,14 @@ class JobStore(Reader):
         self, order: Sequence[Sequence[str]], n: int, claimer: Mapping[str, Any], skipped: Sequence[str] = ()
     ) -> Rows:
         """Claim the `n` best due jobs of these groups of queues that their limits let start; see `claiming.Claim`."""
+        taken: Rows = []
         claim = Claim(claimer, n)
-        rows: Rows = await self.writer.run(*claim.best(order, skipped), answer=claim.rows)
-        self.writer.promote(dict.fromkeys(claim.recheck, 1))
-        return rows
+        while True:
+            taken += await self.writer.run(*claim.best(order, skipped), answer=claim.rows)
+            self.writer.promote(dict.fromkeys(claim.recheck, 1))
+            if len(taken) == n or not claim.refused:
+                return taken
+            claim = Claim(claimer, n - len(taken), SURPLUS)
 
     async def settle(self, step: Step) -> State | None:
         """End an attempt; the state the job is in now, or None if the attempt had lost it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -217,3 +218,35 @@ async def _end(bench: Bench, job_id: str) -> None:
     attempt = to_attempt((await bench.sql(f"SELECT {statements.ATTEMPT} FROM jobs WHERE id = :id", id=job_id))[0])
     await bench.store.settle(step.succeed(attempt, "1", 0.1))
     await bench.store.run("SELECT 1")  # with the promotion that the end brings
+
+
+@pytest.mark.parametrize("kind", ["keys", "one limit"])
+async def test_a_claim_costs_the_same_however_many_wait(sqlite_url: str, kind: str) -> None:
+    async with Bench.on(sqlite_url) as bench:
+        await bench.store.set_limit("slow", None, 2)
+        steps = []
+        for number in (100, 3_000):
+            names = [f"key:t:{n}" if kind == "keys" else "slow" for n in range(number)]
+            key_limit = 1 if kind == "keys" else None
+            await bench.store.accept_many([new_job(limit_name=name, key_limit=key_limit) for name in names])
+            await bench.store.run("SELECT 1")
+            steps.append(await _steps(bench))
+        assert steps[1] < 2 * steps[0], steps
+
+
+async def _steps(bench: Bench) -> int:
+    """How many hundred steps of SQLite's machine it takes to claim two jobs, to end them, and to promote."""
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        counted += 1
+
+    backend: Any = bench.store._backend
+    connection = backend._connection.driver_connection
+    connection.set_progress_handler(count, 100)
+    for row in await bench.store.take([["q"]], 2, ME):
+        await bench.store.settle(step.succeed(to_attempt(row), "1", 0.1))
+    await bench.store.run("SELECT 1")
+    connection.set_progress_handler(None, 0)
+    return counted
