@@ -220,9 +220,7 @@ class ThreadExecutor:
         """Promotes for a limit at the moment its rate lets the next job start, with this process's next claim."""
         at = self._loop.time() + seconds + GRAIN
         planned = self._promotions.get(name)
-        if planned is not None:
-            if planned.when() <= at:
-                return
+        if planned is not None:  # for a moment that another start has used up
             planned.cancel()
         self._promotions[name] = self._loop.call_at(at, self._promote, name)
 

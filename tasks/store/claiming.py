@@ -236,5 +236,6 @@ class Claim:
         left = [room for room in self._rooms.values() if room.starts and room.open]
         if not left:
             return None
+        self.again = True  # for those that this makes candidates
         number = min(2 * max(room.starts for room in left), self._n + 1)
         return Query(limits.PROMOTE, {"n": number, "lead": limits.LEAD}, rows=[[room.name] for room in left])
