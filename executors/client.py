@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from typing import Any
 
 from executors import assembly
@@ -20,6 +21,7 @@ class Connection:
     """An open way to the record, on a loop thread of its own; a context manager."""
 
     def __init__(self, settings: Settings) -> None:
+        self._pid = os.getpid()
         self._loop = LoopThread("jobgate-client")
         self._store: JobStore = self._loop.call(self._open(settings))
 
@@ -30,7 +32,9 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Write what is left and let go; does nothing the second time."""
+        """Write what is left and let go; does nothing the second time, nor in a process forked since."""
+        if self._pid != os.getpid():
+            return
         atexit.unregister(self.close)
         handle.bind(None)
         if self._loop.loop.is_running():

@@ -248,7 +248,8 @@ class Control:
 
 
 def _pending(new: NewJob, mode: Mode, accepted_at: int) -> Job:
-    due_at = new.due_at if new.due_at is not None else accepted_at + new.delay
+    earliest = accepted_at + (new.delay or 0)
+    due_at = earliest if new.due_at is None else max(new.due_at, earliest)
     expires_at = new.expires_at if new.expires_in is None else accepted_at + new.expires_in
     return Job(
         id=new.id,

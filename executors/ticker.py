@@ -213,4 +213,4 @@ def job_of(admission: Admission, schedule: Schedule, fire_at: int, jitter: bool 
     spec = read_spec(schedule.spec)
     due_at = fire_at + (delay(spec, schedule.id, fire_at) if jitter else 0)
     expires_at = None if spec.expires is None else due_at + round(spec.expires * 1000)
-    return admission.admit(submission(spec), due_at=due_at, expires_at=expires_at)
+    return admission.admit(submission(spec), due_at=due_at, delay=None, expires_at=expires_at)

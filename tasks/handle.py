@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from tasks.errors import ConfigurationError, JobFailed, JobNotFound, WaitTimeout
@@ -55,17 +57,24 @@ class _Bound:
     """The process's client; bound once by the process entry or by the caller's `connect()`."""
 
     client: Client | None = None
+    #: The process that bound it: its threads and connections do not exist in a forked copy.
+    pid: int | None = None
 
 
 def bind(client: Client | None) -> None:
     """Make `client` the one that `delay` and handles use in this process."""
-    _Bound.client = client
+    _Bound.client, _Bound.pid = client, os.getpid()
 
 
 def client() -> Client:
     """The bound client, or ConfigurationError with the remedy."""
     if _Bound.client is None:
         raise ConfigurationError("not connected: call executors.client.connect() once before submitting jobs")
+    if _Bound.pid != os.getpid():
+        raise ConfigurationError(
+            f"connected in process {_Bound.pid}, of which this one, {os.getpid()}, was forked: its connections cannot "
+            "be used here. Call executors.client.connect() in each process, after the fork"
+        )
     return _Bound.client
 
 
@@ -84,6 +93,32 @@ class Handle:
 
     async def status_async(self) -> State:
         return self._found(await client().read_async(self.id)).status
+
+    @property
+    def state(self) -> State:
+        """The same as `status`."""
+        return self.status
+
+    @property
+    def result(self) -> Any:
+        """What the body returned; the JobFailed of a job that ended otherwise; None while it has not ended."""
+        job = self._found(client().read(self.id))
+        if not job.is_final:
+            return None
+        return self._failure(job) or self._outcome(job)
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When it ended, in UTC; None while it has not."""
+        ended = self._found(client().read(self.id)).finished_at
+        return None if ended is None else datetime.fromtimestamp(ended / 1000, UTC)
+
+    def successful(self) -> bool:
+        return self.status is State.SUCCESS
+
+    def failed(self) -> bool:
+        """Whether it ended with an error. A job that was cancelled has not failed."""
+        return self.status is State.FAILURE
 
     def ready(self) -> bool:
         """Whether the job has ended, in whatever way."""
@@ -106,17 +141,34 @@ class Handle:
     async def cancel_async(self) -> State:
         return (await client().cancel_async(self.id)).status
 
+    def revoke(self, **_: Any) -> State:
+        """The same as `cancel`: a job that runs is asked to stop. Celery's `terminate` and `signal` are not needed."""
+        return self.cancel()
+
+    def forget(self) -> None:
+        """Nothing to do: no result waits for a reader, and each expires by itself after RESULT_EXPIRES."""
+
     def _found(self, job: Job | None) -> Job:
         if job is None:
             raise JobNotFound(f"there is no job {self.id}")
         return job
 
+    def _failure(self, job: Job) -> JobFailed | None:
+        if job.status is State.SUCCESS:
+            return None
+        return JobFailed(job.error_message, job.error_code or "", job.error_type)
+
     def _outcome(self, job: Job | None) -> Any:
         job = self._found(job)
         if not job.is_final:
             raise WaitTimeout(f"job {self.id} is still {job.status}")
-        if job.status is not State.SUCCESS:
-            raise JobFailed(job.error_message, job.error_code or "", job.error_type)
+        failure = self._failure(job)
+        if failure is not None:
+            raise failure
         if job.result_expired:
             raise JobNotFound(f"the result of job {self.id} has expired")
         return json.loads(job.result or "null")
+
+
+#: Celery's name for a job that is looked at by its id: `AsyncResult(id).state`.
+AsyncResult = Handle

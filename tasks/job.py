@@ -71,8 +71,9 @@ class Submission(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class NewJob(Struct, frozen=True, kw_only=True):
     """A checked submission with every default filled in: exactly what the store writes.
 
-    `arguments` is the JSON text `[args, kwargs]`, `tags` a JSON list or None. Of `due_at` (milliseconds since the
-    epoch) and `delay` (milliseconds from acceptance) one is set or neither; likewise `expires_at` and `expires_in`.
+    `arguments` is the JSON text `[args, kwargs]`, `tags` a JSON list or None. It is due at `due_at` (milliseconds
+    since the epoch), but not before `delay` (milliseconds) have passed since its acceptance, where that is set. Of
+    `expires_at` and `expires_in` one is set or neither.
     `key_limit` is how many jobs of its concurrency key may run at once: `limit_name` is the key's then.
     """
 
@@ -86,7 +87,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     soft_time_limit: float | None
     time_limit: float | None
     limit_name: str = ""
-    delay: int = 0
+    delay: int | None = 0
     due_at: int | None = None
     expires_in: int | None = None
     expires_at: int | None = None

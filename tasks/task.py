@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from tasks import limits
-from tasks.errors import ConfigurationError
+from tasks.errors import ConfigurationError, InvalidSubmission
 from tasks.handle import Handle, client
 from tasks.job import Submission
 from tasks.retry import RetryPolicy
@@ -30,6 +31,32 @@ class BaseTaskWithRetry:
 
     max_retries = 3
     retry_backoff = 60.0
+
+
+#: Options of Celery's `apply_async` that have no counterpart, and what to do instead.
+CELERY_ONLY = {
+    "link": "submit the next job from the body",
+    "link_error": "catch the error in the body, or ask for jobs that failed with GET /api/v1/jobs?status=FAILURE",
+    "task_id": "ids are given by the store; idempotency_key of POST /api/v1/jobs, or submit_once(key), names a job",
+    "routing_key": "name a queue",
+    "exchange": "name a queue",
+    "serializer": "arguments are JSON",
+    "compression": "arguments are JSON",
+    "connection": "jobs go to the store that connect() opened",
+    "producer": "jobs go to the store that connect() opened",
+    "retry": "a submission is written to the store, not to the broker",
+    "ignore_result": "results expire by themselves, see RESULT_EXPIRES",
+}
+
+
+def _moment(value: Any) -> Any:
+    """A datetime as text with its offset, anything else as it is.
+
+    Celery takes a datetime without a time zone for UTC as well: `celery.utils.time.maybe_make_aware`.
+    """
+    if not isinstance(value, datetime):
+        return value
+    return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).isoformat()
 
 
 class Task(Generic[P, R]):
@@ -121,7 +148,21 @@ class Task(Generic[P, R]):
         return await client().submit_once_async(self.submission(args, kwargs, **options), key)
 
     def submission(self, args: Any = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Submission:
-        return Submission(task=self.name, args=list(args), kwargs=dict(kwargs or {}), **options)
+        """The request for a job. `eta` and `expires` may be datetimes; without a time zone they are in UTC."""
+        for name in options.keys() & CELERY_ONLY:
+            words = f"{name} is an option of Celery that Jobgate does not have: {CELERY_ONLY[name]}"
+            raise InvalidSubmission(words, f"/{name}")
+        given = {name: _moment(value) for name, value in options.items()}
+        return Submission(task=self.name, args=list(args), kwargs=dict(kwargs or {}), **given)
+
+    def s(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ConfigurationError: there are no signatures, chains, groups or chords. `delay` submits from a body."""
+        raise ConfigurationError(
+            "Jobgate has no canvas (signature, chain, group, chord): submit the next job from the body of the one "
+            "before, with delay() or, once however often the body runs, with submit_once()"
+        )
+
+    si = s
 
     def _refuse_nonsense(self) -> None:
         checks = {

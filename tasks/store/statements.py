@@ -86,6 +86,10 @@ _NEW = {
 _LIMIT = """CASE limit_name WHEN '' THEN COALESCE(
     (SELECT l.name FROM limits AS l WHERE l.name = n.task AND l.overridden = 1), '') ELSE limit_name END"""
 
+#: When a job is due. A caller's moment in the past, such as a stored date, means now, or its job would go before all
+#: that wait, and its wait would count in years; a schedule's fire time, whose `delay` is NULL, stays as it is.
+_DUE = "CASE WHEN due_at IS NULL OR due_at < t + delay THEN t + delay ELSE due_at END"
+
 #: rows: the fields of NewJob in order, then the mode, and whether a better job of its limit comes with it.
 #: Returns the moment of acceptance once a written row.
 ACCEPT = f"""
@@ -93,9 +97,9 @@ INSERT INTO jobs (id, task, queue, priority, status, mode, arguments, max_retrie
     time_limit, limit_name, created_at, due_at, rank, waits_for, expires_at, held, tags, retry_of,
     idempotency_key, fingerprint)
 SELECT id, task, queue, priority, 'PENDING', mode, arguments, max_retries, max_losses, soft_time_limit,
-    time_limit, {_LIMIT}, t, COALESCE(due_at, t + delay),
-    CASE WHEN held = 0 AND COALESCE(due_at, t + delay) <= t THEN {rank("COALESCE(due_at, t + delay)")} END,
-    CASE WHEN follows = 1 AND held = 0 AND COALESCE(due_at, t + delay) <= t THEN limit_name END,
+    time_limit, {_LIMIT}, t, {_DUE},
+    CASE WHEN held = 0 AND {_DUE} <= t THEN {rank(f"({_DUE})")} END,
+    CASE WHEN follows = 1 AND held = 0 AND {_DUE} <= t THEN limit_name END,
     COALESCE(expires_at, t + expires_in), held, tags, retry_of, idempotency_key, fingerprint
 FROM {table(**_NEW)} AS n, (SELECT {{now}} AS t) AS clock WHERE true
 RETURNING created_at"""

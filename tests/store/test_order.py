@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tasks.store import rings, statements, upkeep
-from tests.store.support import ME, Bench, new_job, worker
+from tests.store.support import ME, START, Bench, new_job, worker
 
 
 async def test_the_highest_priority_first_and_within_one_the_first_come(bench: Bench) -> None:
@@ -89,3 +89,14 @@ async def test_tasks_that_are_skipped_are_neither_taken_nor_rung_for_nor_found(b
     assert await bench.store.has_ready(["q"], skipped=["other"])
     assert await bench.store.take([["q"]], 5, ME, ["strange"]) == []
     assert sorted(row[0] for row in await bench.store.take([["q"]], 5, ME, ["other"])) == sorted([strange, limited])
+
+
+async def test_a_moment_in_the_past_means_now(bench: Bench) -> None:
+    """Neither the order nor the age of what waits is a caller's to choose."""
+    urgent = await bench.accept(priority=9)
+    await bench.advance(1)
+    stored = await bench.accept(priority=0, due_at=START - 10**12)
+    fired = await bench.accept(priority=0, due_at=START - 5_000, delay=None)
+    assert (await bench.row(stored))["due_at"] == START + 1
+    assert (await bench.row(fired))["due_at"] == START - 5_000, "a fire time of a schedule"
+    assert [await bench.take(["q"], n=1) for _ in range(3)] == [[urgent], [fired], [stored]]

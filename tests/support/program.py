@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from executors.client import connect
+from tasks import AsyncResult, Handle
 from tasks.errors import ConfigurationError, InvalidArguments, JobFailed, WaitTimeout
 from tests.support.tasks import add, add_async, fail_slowly, nap_async, throw, write_note
 
@@ -26,10 +29,23 @@ def main(ledger: str) -> dict[str, Any]:
         slow.get(timeout=20)
         told["ready"].append(slow.ready())
         told |= _sorrows()
+        told["celery"] = _in_celerys_words(handles[0])
         noted = write_note.delay(ledger, "from a program")
         noted.get(timeout=20)
         told["id"] = noted.id
     return told
+
+
+def _in_celerys_words(done: Handle) -> list[Any]:
+    """What a program written for Celery asks of a result."""
+    again = AsyncResult(done.id)
+    failed = throw.delay("odd")
+    soon = add.apply_async((1, 2), eta=datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=5))
+    with suppress(JobFailed):
+        failed.get(timeout=20)
+    told: list[Any] = [again.result, again.state, again.successful(), again.failed(), again.date_done is not None]
+    told += [type(failed.result).__name__, failed.successful(), failed.failed()]
+    return [*told, soon.result, soon.date_done, soon.ready(), soon.revoke()]
 
 
 def _sorrows() -> dict[str, Any]:

@@ -76,6 +76,8 @@ def test_a_plain_program_submits_and_waits(deployment: Deployment, ledger: Ledge
     assert told["too_soon"] == "WaitTimeout"
     assert told["cancelled"] == "REVOKED"
     assert told["refused"] == "/args/0"
+    ended = [3, "SUCCESS", True, False, True, "JobFailed", False, True]
+    assert told["celery"] == [*ended, None, None, False, "REVOKED"]
     assert told["unbound"] == "ConfigurationError"
     assert ledger.lines() == ["from a program"]
     # What it submitted is seen at the door.
