@@ -39,6 +39,7 @@ from tasks.errors import JobgateError, LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Mode, State, Submission
 from tasks.registry import Registry
 from tasks.step import Step, interrupt
+from tasks.store import rings
 
 log = logging.getLogger("jobgate.carrier")
 
@@ -141,6 +142,9 @@ class Carrier:
         while self._ending:  # the process is about to be killed for its last body, which ended after all
             time.sleep(LOOK)
         self._heartbeat.heard += 1
+        if self._role.word.drain_at:
+            self._hand_back(job_id)
+            return None
         self._claiming.append(job_id)
         try:
             attempt = self._claim(job_id)
@@ -153,6 +157,11 @@ class Carrier:
         finally:
             self._claiming.remove(job_id)
         return step
+
+    def _hand_back(self, job_id: str) -> None:
+        """The worker shuts down: the relay may dispatch the job to another worker at once."""
+        with contextlib.suppress(JobgateError):
+            self._loop.call(self._store.run(rings.UNRING, rows=[[job_id]]))
 
     def _claim(self, job_id: str) -> Attempt | None:
         try:

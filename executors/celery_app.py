@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu import Connection, Exchange, Queue
+from kombu.transport import redis
+from redis.exceptions import ResponseError
 
 from executors.settings import Settings
+from tasks.errors import explain
+
+log = logging.getLogger("jobgate.worker")
 
 #: The reasons, setting by setting, are in docs/decisions/0003-celery-is-a-wire.md.
 _CONFIG = {
@@ -23,6 +30,8 @@ _CONFIG = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    # An error that the broker answers, such as READONLY, OOM or WRONGTYPE, is handled like a lost connection.
+    "broker_channel_error_retry": True,
     "worker_proc_alive_timeout": 30,
     "worker_hijack_root_logger": False,
     "worker_enable_remote_control": True,
@@ -50,7 +59,35 @@ _AMQP = {"read_timeout": AMQP_TIMEOUT, "write_timeout": AMQP_TIMEOUT}
 _RECONNECT = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
 
 
+#: Seconds before a worker connects again after Redis answered with an error, such as READONLY from a replica.
+ERROR_PAUSE = 1.0
+
+
+class _Channel(redis.Channel):
+    """Keeps the worker running when Redis answers with an error, or with an element that another program sent and that
+    is no message."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu ships no types
+        except ResponseError as error:
+            log.warning("worker: Redis answered with an error, the worker connects again: %s", explain(error, 300))
+            time.sleep(ERROR_PAUSE)
+            raise
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            log.warning("worker: an element of a queue is no message and was dropped: %s", explain(error, 300))
+            return True
+
+
+class _RedisTransport(redis.Transport):
+    Channel = _Channel
+
+
 class _Connection(Connection):
+    def get_transport_cls(self) -> Any:
+        found = super().get_transport_cls()  # type: ignore[no-untyped-call]  # kombu ships no types
+        return _RedisTransport if found is redis.Transport else found
+
     def ensure_connection(self, *args: Any, **options: Any) -> Any:
         return super().ensure_connection(*args, **{**_RECONNECT, **options})  # type: ignore[no-untyped-call]  # theirs
 

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any
 
+import click
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 from celery.app.task import Task as CeleryTask
@@ -25,6 +26,7 @@ from executors import assembly
 from executors.adoption import Adoption
 from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
+from executors.celery_child import prepare_child
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
@@ -35,7 +37,7 @@ from executors.settings import Settings
 from executors.word import Word
 from executors.worker_name import WorkerName
 from tasks.admission import Admission
-from tasks.errors import InvalidSubmission, JobgateError
+from tasks.errors import InvalidSubmission, JobgateError, StoreUnavailable
 from tasks.job import Mode, Submission
 from tasks.registry import Registry
 from tasks.step import Step
@@ -66,6 +68,8 @@ class Worker:
         self._instance = make_instance()
         self._name = WorkerName(settings)
         self._remedy = Remedy(self._start_anew_soon, settings.drain_timeout + EXIT_GRACE)
+        #: What Celery ended the worker with.
+        self.exit_code = 0
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
         self._children: set[int] = set()
@@ -159,11 +163,12 @@ class Worker:
 
     def _begin(self, **_: Any) -> None:
         """A child that cannot start must say why and go: Celery would take its silence for health."""
+        prepare_child()
         try:
             self.carrier()
         except JobgateError as error:
             print(f"jobgate: {error.detail}", file=sys.stderr, flush=True)
-            raise SystemExit(2) from error
+            raise SystemExit(_start_failure(error)) from error
 
     def _ready(self, sender: Any = None, **_: Any) -> None:
         if not self.own_processes:
@@ -208,12 +213,13 @@ class Worker:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own command line
 
     def _end(self, sender: Any = None, **_: Any) -> None:
+        self.exit_code = getattr(sender, "exitcode", None) or 0
         carrier, self._carrier = self._carrier, None
         if carrier is not None:
             carrier.stop()
             if not self.own_processes:  # a process with bodies in threads, which may have left others behind
                 leaving = Leaving(last=self.start_anew)
-                leaving.code, leaving.closed = getattr(sender, "exitcode", None) or 0, True
+                leaving.code, leaving.closed = self.exit_code, True
                 leaving.within(LEFTOVERS)
 
     def _shutting_down(self, **_: Any) -> None:
@@ -237,7 +243,12 @@ async def _check(settings: Settings, found: Registry) -> None:
     store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
     await store.stop()
     async with assembly.provided(found, settings):
-        pass
+        prepare_child()
+
+
+def _start_failure(error: JobgateError) -> int:
+    """The exit code of a start that failed: 1 if another try may succeed, 2 if a setting is wrong."""
+    return 1 if isinstance(error, StoreUnavailable) else 2
 
 
 def _make_worker() -> Worker:
@@ -248,7 +259,7 @@ def _make_worker() -> Worker:
         asyncio.run(_check(settings, worker.registry))
     except JobgateError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
-        raise SystemExit(2) from error
+        raise SystemExit(_start_failure(error)) from error
     worker.connect()
     atexit.register(worker.start_anew)
     return worker
@@ -266,9 +277,15 @@ _EVENTS = {"-E", "--task-events"}
 
 
 def main(arguments: list[str]) -> None:
-    """Run the worker; `arguments` are further options of `celery worker`."""
+    """Run the worker and exit with its exit code, which `worker_main` drops; `arguments` are further options of
+    `celery worker`."""
     quiet = QUIET if _EVENTS & set(arguments) else (*QUIET, SILENT)
-    app.worker_main(["worker", "--loglevel=WARNING", *quiet, *arguments])
+    try:
+        app.worker_main(["worker", "--loglevel=WARNING", *quiet, *arguments])
+    except click.ClickException as error:  # a wrong option
+        error.show()
+        raise SystemExit(error.exit_code) from error
+    raise SystemExit(worker.exit_code)
 
 
 if __name__ == "__main__":

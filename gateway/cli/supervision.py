@@ -58,9 +58,10 @@ def program_section(program: Program, place: Place, name: str) -> str:
         "user": place.user,
         "priority": program.priority,
         "autostart": _truth(place.autostart),
-        # 2 is a wrong setting: it will not get better by being tried again.
+        # 2 is a wrong setting: it will not get better by being tried again. After any other code, 0 too, the process is
+        # started again: only a stop of the program is a wanted end.
         "autorestart": "unexpected",
-        "exitcodes": "0,2",
+        "exitcodes": "2",
         "startsecs": place.start_seconds,
         "startretries": place.start_retries,
         # Only the process itself is asked: its pool's children finish their jobs. What stays is killed with them.

@@ -1,17 +1,24 @@
-"""What a worker's connection to RabbitMQ does when an answer never comes."""
+"""What a worker's connection to the broker does when an answer never comes, or is an error."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from executors import celery_app
 from executors.celery_app import make_celery
 from executors.settings import Settings
 from tests.chaos.proxy import Proxy
+from tests.executors.conftest import Deploy
+from tests.support.processes import ROOT, clean_environment, python
 from tests.support.waiting import eventually
 
 
@@ -40,3 +47,53 @@ def test_a_request_that_rabbitmq_does_not_answer_ends_as_a_lost_connection(
         connection.collect()
         eventually(lambda: not wire._writers, what="the proxy has closed its connections")
         wire.stop()
+
+
+def test_errors_of_redis_and_elements_that_are_no_messages_end_no_worker(
+    deploy: Deploy, make_database: Callable[[str], str], make_broker: Callable[[str], str]
+) -> None:
+    url = make_broker("redis")
+    deployment = deploy(make_database("sqlite"), pool="prefork", broker_url=url, slots=1)
+    (worker,) = deployment.workers
+    with redis.Redis.from_url(url) as client:
+        for element in (b"not JSON", b"[]", b"17", b"{}", b"\xff\xfe"):
+            client.rpush("celery", element)
+            worker.wait_for("an element of a queue is no message and was dropped")
+        eventually(lambda: client.exists("celery") == 0, what="all elements were taken")
+        client.set("celery", "a string where a list should be")
+        worker.wait_for("WRONGTYPE")
+        client.delete("celery")
+    assert deployment.run("add", 1)["status"] == "SUCCESS"
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.ends(30)
+    assert worker.code == 0
+
+
+#: A worker that Celery ends because of an error, as it does with one that a library under it raises in its main loop.
+BROKEN = """
+from celery import bootsteps
+from executors import celery_worker
+
+class Broken(bootsteps.StartStopStep):
+    def start(self, parent):
+        raise RuntimeError("broken")
+
+celery_worker.app.steps["worker"].add(Broken)
+celery_worker.main([])
+"""
+
+
+def test_a_worker_exits_with_the_code_of_what_ended_it(
+    make_database: Callable[[str], str], make_broker: Callable[[str], str]
+) -> None:
+    def code(*command: str, **settings: str) -> int:
+        environment = clean_environment(**{"DATABASE_URL": database, "CELERY_BROKER_URL": broker, **settings})
+        return subprocess.run(
+            python(*command), env=environment, cwd=ROOT, capture_output=True, check=False, timeout=60
+        ).returncode
+
+    database, broker = make_database("sqlite"), make_broker("redis")
+    worker = ("-m", "executors.celery_worker")
+    assert code(*worker, "--no-such-option") == 2
+    assert code(*worker, DATABASE_URL="postgresql://nobody@127.0.0.1:1/away") == 1, "another try may succeed"
+    assert code("-c", BROKEN) == 1

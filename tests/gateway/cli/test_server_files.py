@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shutil
@@ -188,3 +189,23 @@ def test_the_image_is_built_from_the_lock_and_is_not_root() -> None:
         assert (ROOT / step.value[0]).exists()
         assert f"!{step.value[0]}" in kept
     assert {step.value[0] for step in copied} >= {"tasks", "metrics", "executors", "gateway", "deploy/jobgate"}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_starts_every_process_again_except_after_a_wrong_setting(unit: Path) -> None:
+    lines = set(unit.read_text().splitlines())
+    assert {"Restart=always", "RestartPreventExitStatus=2", "StartLimitIntervalSec=0"} <= lines
+
+
+def test_supervisor_starts_every_process_again_except_after_a_wrong_setting() -> None:
+    found = configparser.RawConfigParser()
+    found.read(DEPLOY / "supervisor/jobgate.conf")
+    programs = [found[name] for name in found.sections() if name.startswith("program:")]
+    assert len(programs) == 3
+    assert {(each["autorestart"], each["exitcodes"]) for each in programs} == {("unexpected", "2")}
+
+
+def test_compose_starts_every_process_again() -> None:
+    policies = {name: COMPOSE["services"][name]["restart"] for name in OURS}
+    assert policies.pop("migrate") == "no", "it ends by itself"
+    assert set(policies.values()) == {"unless-stopped"}

@@ -1,0 +1,68 @@
+"""How a Celery worker shuts down while jobs wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from billiard import pool
+
+from executors.carrier import Carrier, Role
+from executors.celery_child import prepare_child
+from executors.settings import Settings
+from tasks import task
+from tasks.admission import Admission, Defaults
+from tasks.job import Mode, State, Submission
+from tasks.registry import Registry
+from tasks.store import rings
+from tasks.store.store import open_store
+
+
+@task(name="shutdown.never")
+def never() -> None:
+    raise AssertionError("a process that shuts down begins no job")
+
+
+REGISTRY = Registry([never])
+
+
+def test_a_process_of_the_pool_does_not_wait_for_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LIMIT", "INTERVAL"):
+        full = f"GUARANTEE_MESSAGE_CONSUMPTION_RETRY_{name}"
+        monkeypatch.setattr(pool, full, getattr(pool, full))
+    slept: list[float] = []
+    monkeypatch.setattr(pool, "time", SimpleNamespace(sleep=slept.append))
+    process = SimpleNamespace(on_ready_counter=SimpleNamespace(value=0))
+    prepare_child()
+    pool.Worker._ensure_messages_consumed(process, completed=1)
+    assert sum(slept) == 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_process_that_shuts_down_hands_its_messages_back(
+    make_database: Callable[[str], str], tmp_path: Path, kind: str
+) -> None:
+    url = make_database(kind)
+    store = await open_store(url, Mode.CELERY)
+    job = Admission(REGISTRY, Defaults()).admit(Submission(task="shutdown.never"))
+    await store.accept(job)
+    await store.run(rings.ring([["celery"]]), q0="celery", n0=1, n=1)
+    assert await store.run(rings.RUNG)
+    settings = Settings.from_env({"DATABASE_URL": url, "USE_CELERY": "1", "FILES_ROOT": str(tmp_path)})
+    word: Any = SimpleNamespace(queues=["celery"], drain_at=math.inf, losses=0)
+    role = Role("test@host", "", 1, "solo", word, lambda command: None, lambda deaf: None)
+    carrier = await asyncio.to_thread(Carrier, settings, REGISTRY, role)
+    try:
+        assert await asyncio.to_thread(carrier.carry, job.id) is None
+    finally:
+        await asyncio.to_thread(carrier.stop)
+    found = await store.get(job.id)
+    assert found is not None
+    assert (found.status, found.attempt) == (State.PENDING, 0)
+    assert await store.run(rings.RUNG) == [], "the relay may dispatch it again"
+    await store.stop()
