@@ -17,8 +17,8 @@ MANY_ATTEMPTS = 10
 _CERTAIN = frozenset({ErrorCode.UNKNOWN_TASK, ErrorCode.INVALID_ARGUMENTS})
 
 _WORDLESS = (
-    "raise it with words (raise ValueError(f'no order {order_id}')); the worker's log has the trace. A Celery program "
-    "that shows just the task's name asks a worker that has not registered it"
+    "raise it with words (raise ValueError(f'no order {order_id}')); `jobgate attempts ID` has the traceback. A Celery "
+    "program that shows just the task's name asks a worker that has not registered it"
 )
 
 

@@ -8,7 +8,7 @@ from tasks.job import ErrorCode
 
 REMEDIES: Mapping[str, str] = {
     ErrorCode.TASK_ERROR: (
-        "the worker's log has the trace: mend the cause, then POST /api/v1/jobs/{id}/retry; "
+        "GET /api/v1/jobs/{id}/attempts has the traceback: mend the cause, then POST /api/v1/jobs/{id}/retry; "
         "a task that cannot succeed should raise FatalError, which ends it without retries"
     ),
     ErrorCode.TIMEOUT: "give the task a longer time_limit, or let each job do less",

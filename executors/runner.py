@@ -26,6 +26,7 @@ from tasks.errors import (
     printable,
 )
 from tasks.job import Attempt, ErrorCode
+from tasks.masking import mask_credentials, mask_secrets
 from tasks.registry import Registry
 from tasks.step import Failure, Step
 from tasks.task import Task
@@ -134,10 +135,11 @@ def _failure(error: BaseException) -> Failure:
         return Failure(code=ErrorCode.INVALID_ARGUMENTS, message=f"{error.pointer}: {error.detail}")
     code = ErrorCode.TIMEOUT if isinstance(error, SoftTimeLimitExceeded) else ErrorCode.TASK_ERROR
     try:
-        trace = printable("".join(traceback.format_exception(error))[-TRACE_LENGTH:], TRACE_LENGTH)
+        whole = mask_secrets("".join(traceback.format_exception(error)))
+        trace = printable(whole[-TRACE_LENGTH:], TRACE_LENGTH)
     except Exception:  # a broken __str__ breaks the traceback's last line too
         trace = None
-    return Failure(code=code, message=explain(error), type=type(error).__name__, trace=trace)
+    return Failure(code=code, message=mask_credentials(explain(error)), type=type(error).__name__, trace=trace)
 
 
 def overran(attempt: Attempt) -> Step:

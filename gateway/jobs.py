@@ -97,7 +97,7 @@ async def list_jobs(call: Call) -> Reply:
     # One more than asked for tells whether there is another page.
     jobs = await call.control.list(filter_of(wanted), size + 1, page_start(wanted.page_token))
     token = page_token(jobs[size - 1].id) if len(jobs) > size else ""
-    return ok(views.JobPage(jobs=[views.job_view(job) for job in jobs[:size]], next_page_token=token))
+    return ok(views.JobPage(jobs=[views.summary(job) for job in jobs[:size]], next_page_token=token))
 
 
 async def result(call: Call) -> Reply:

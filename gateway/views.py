@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, structs
 
 from executors.base import Health
 from tasks.job import Event, Job, LogLine, Mode, State
@@ -27,11 +27,16 @@ _split_arguments = msgspec.json.Decoder(tuple[Raw, Raw]).decode
 
 
 class ErrorView(Struct, frozen=True, kw_only=True):
-    """Why an attempt failed or a job was revoked; `type` is the exception's class name."""
+    """Why an attempt failed or a job was revoked; `type` is the exception's class name.
+
+    `traceback` is what Python says of an exception that the task raised: its last 16,384 characters, secrets masked. It
+    is null for other errors, and in lists.
+    """
 
     code: str
     type: str | None
     message: str | None
+    traceback: str | None
 
 
 class JobView(Struct, frozen=True, kw_only=True):
@@ -143,6 +148,11 @@ def milliseconds(text: str) -> int:
     return round(found.timestamp() * 1000)
 
 
+def summary(job: Job) -> JobView:
+    """A job as lists show it: without the traceback, which may be larger than all the rest."""
+    return job_view(structs.replace(job, error_trace=None))
+
+
 def job_view(job: Job) -> JobView:
     args, kwargs = _split_arguments(job.arguments)
     created_at = moment(job.created_at)
@@ -181,7 +191,7 @@ def job_view(job: Job) -> JobView:
 def error_view(of: Job | Event) -> ErrorView | None:
     if of.error_code is None:
         return None
-    return ErrorView(code=of.error_code, type=of.error_type, message=of.error_message)
+    return ErrorView(code=of.error_code, type=of.error_type, message=of.error_message, traceback=of.error_trace)
 
 
 def attempt_view(event: Event) -> AttemptView:

@@ -124,13 +124,16 @@ class StoreUnavailable(JobgateError):
 class JobFailed(JobgateError):
     """The job did not succeed.
 
-    `code` is one of `tasks.job.ErrorCode`, `type` the exception's class name or None.
+    `code` is one of `tasks.job.ErrorCode`, `type` the exception's class name or None, `traceback` where it was raised.
     """
 
-    def __init__(self, detail: str | None = None, code: str = "", type: str | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, code: str = "", type: str | None = None, traceback: str | None = None
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.type = type
+        self.traceback = traceback
 
 
 class WaitTimeout(JobgateError):

@@ -113,6 +113,11 @@ class Handle:
         ended = self._found(client().read(self.id)).finished_at
         return None if ended is None else datetime.fromtimestamp(ended / 1000, UTC)
 
+    @property
+    def traceback(self) -> str | None:
+        """Where the task raised its error, as Python says it; None for a job that has not failed so."""
+        return self._found(client().read(self.id)).error_trace
+
     def successful(self) -> bool:
         return self.status is State.SUCCESS
 
@@ -156,7 +161,7 @@ class Handle:
     def _failure(self, job: Job) -> JobFailed | None:
         if job.status is State.SUCCESS:
             return None
-        return JobFailed(job.error_message, job.error_code or "", job.error_type)
+        return JobFailed(job.error_message, job.error_code or "", job.error_type, job.error_trace)
 
     def _outcome(self, job: Job | None) -> Any:
         job = self._found(job)

@@ -180,6 +180,7 @@ class Event(Struct, frozen=True, kw_only=True):
     error_code: str | None
     error_type: str | None
     error_message: str | None
+    error_trace: str | None
 
 
 class LogLine(Struct, frozen=True, kw_only=True):

@@ -96,11 +96,14 @@ def attempts(context: typer.Context, id: JobId, json_: AsJson = False) -> None:
         for run in answer["attempts"]
     ]
     output.table(("attempt", "status", "started", "runtime", "worker", "error"), rows)
+    for run in answer["attempts"]:
+        _show_traceback(run, f"attempt {run['attempt']}: ")
 
 
 def why(context: typer.Context, id: JobId, json_: AsJson = False) -> None:
     """Say why a job does not run, or how it stands."""
-    answer = door(context).get(address("jobs", id, "why"))
+    here = door(context)
+    answer = here.get(address("jobs", id, "why"))
     if json_:
         output.as_json(answer)
         return
@@ -108,6 +111,7 @@ def why(context: typer.Context, id: JobId, json_: AsJson = False) -> None:
         output.say(f"{'*' if reason['blocking'] else '-'} {reason['detail']} ({reason['code']})")
         if reason["remedy"]:
             output.say(f"  {reason['remedy']}")
+    _show_traceback(here.get(address("jobs", id)))
 
 
 def logs(
@@ -185,6 +189,7 @@ def show_job(job: Mapping[str, Any]) -> None:
     for name in ("created_at", "due_at", "started_at", "finished_at", "expires_at"):
         fields[name.replace("_", " ")] = output.moment(job[name])
     output.sheet({**fields, "error": _error(job)})
+    _show_traceback(job)
 
 
 def show_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
@@ -234,6 +239,12 @@ def _bar(job: Mapping[str, Any]) -> dict[str, Any]:
 def _error(of: Mapping[str, Any]) -> str:
     error = of["error"]
     return "" if error is None else ": ".join(filter(None, [error["code"], error["type"], error["message"]]))
+
+
+def _show_traceback(of: Mapping[str, Any], before: str = "") -> None:
+    """The traceback of a job or an attempt, where it has one."""
+    if of["error"] is not None and of["error"]["traceback"]:
+        output.say(f"{before}{of['error']['traceback'].rstrip()}")
 
 
 def _show_line(line: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ _ATTEMPT_BROKEN = """NEW.attempt <> OLD.attempt + (CASE WHEN NEW.status = 'START
     THEN 1 ELSE 0 END)"""
 
 _COLUMNS = """job, at, was, status, attempt, task, queue, owner, due_at, started_at, runtime, error_code, error_type,
-    error_message"""
+    error_message, error_trace"""
 
 
 def _moved(old: str, new: str, clock: str) -> str:
@@ -33,12 +33,13 @@ def _moved(old: str, new: str, clock: str) -> str:
         {old}.due_at,
         CASE WHEN 'STARTED' IN ({old}.status, {new}.status) THEN {new}.started_at END,
         CASE {old}.status WHEN 'STARTED' THEN {new}.runtime END,
-        {new}.error_code, {new}.error_type, {new}.error_message"""
+        {new}.error_code, {new}.error_type, {new}.error_message,
+        CASE {old}.status WHEN 'STARTED' THEN {new}.error_trace END"""
 
 
 def _accepted(new: str) -> str:
     return f"""{new}.number, {new}.created_at, NULL, {new}.status, 0, {new}.task, {new}.queue, NULL, {new}.due_at,
-        NULL, NULL, NULL, NULL, NULL"""
+        NULL, NULL, NULL, NULL, NULL, NULL"""
 
 
 #: A waiting job that an operator moves keeps its state: its event says where from, so that both queues' counts follow.

@@ -128,6 +128,8 @@ events = Table(
     Column("error_code", Text),
     Column("error_type", Text),
     Column("error_message", Text),
+    # Of the attempt that ended with it: a later attempt of the job has one of its own.
+    Column("error_trace", Text),
     sqlite_autoincrement=True,  # or a rowid that retention freed is given again, below where the folds have read
 )
 Index("events_job", events.c.job, events.c.seq)

@@ -69,7 +69,12 @@ async def test_failure_has_a_reason_and_no_result(client: httpx2.AsyncClient, ha
     assert (early.status_code, early.json()["type"]) == (409, "/problems/state-conflict")
     await hand.fail(job["id"])
     done = (await client.get(f"{JOBS}/{job['id']}")).json()
-    assert done["error"] == {"code": "task_error", "type": "FileNotFoundError", "message": "no such file"}
+    assert done["error"] == {
+        "code": "task_error",
+        "type": "FileNotFoundError",
+        "message": "no such file",
+        "traceback": "Traceback …",
+    }
     answer = await client.get(f"{JOBS}/{job['id']}/result")
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/job-failed")
     assert "no such file" in answer.json()["detail"]

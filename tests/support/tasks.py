@@ -251,6 +251,16 @@ async def throw_async(kind: str) -> None:
     raise _ERRORS[kind]()
 
 
+def connect_with(url: str, attempt: int) -> None:
+    raise ConnectionError(f"{url} refuses; run {attempt}")
+
+
+@task(name="tests.reveal", bind=True, retry_backoff=0.01)
+def reveal(ctx: Context) -> None:
+    """Fails with a secret in its words."""
+    connect_with("postgresql://shop:hunter2@db/shop", ctx.attempt)
+
+
 @task(name="tests.die", max_losses=1, **NO_RETRY)
 def die(path: str) -> None:
     """Kills its process; only for carriers that are not the gateway."""

@@ -98,7 +98,22 @@ def test_asking_again_uses_up_retries(deployment: Deployment) -> None:
 def test_a_fatal_error_is_not_retried(deployment: Deployment) -> None:
     done = deployment.run("fatal")
     assert (done["status"], done["attempt"], done["max_retries"]) == ("FAILURE", 1, 3)
-    assert done["error"] == {"code": "task_error", "type": "FatalError", "message": "there is no such account"}
+    assert (done["error"]["type"], done["error"]["message"]) == ("FatalError", "there is no such account")
+
+
+def test_the_traceback_is_on_the_job_and_on_each_attempt_and_holds_no_secret(deployment: Deployment) -> None:
+    done = deployment.run("reveal", max_retries=1, tags=["revealed"])
+    runs = deployment.get(done, "/attempts")["attempts"]
+    traces = [done["error"]["traceback"], *(run["error"]["traceback"] for run in runs)]
+    assert len(traces) == 3
+    for trace in traces:
+        assert trace.startswith("Traceback (most recent call last):")
+        assert "in connect_with" in trace, "the frame where it was raised"
+        assert "ConnectionError: postgresql://shop:***@db/shop refuses" in trace
+    assert [f"run {n}" in run["error"]["traceback"] for n, run in enumerate(runs, 1)] == [True, True]
+    assert "hunter2" not in str([done["error"], runs])
+    (listed,) = deployment.client.get("/api/v1/jobs", params={"tag": "revealed"}).json()["jobs"]
+    assert listed["error"] == {**done["error"], "traceback": None}, "a list leaves it out"
 
 
 @pytest.mark.parametrize("kind", ["object", "nan", "recursive", "deep", "odd_key", "generator"])
