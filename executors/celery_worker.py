@@ -243,7 +243,7 @@ async def _check(settings: Settings, found: Registry) -> None:
     store = await open_store(settings.database_url, Mode.CELERY, synchronous=settings.sqlite_synchronous)
     await store.stop()
     async with assembly.provided(found, settings):
-        prepare_child()
+        pass
 
 
 def _start_failure(error: JobgateError) -> int:
