@@ -22,7 +22,7 @@ from celery.app.task import Task as CeleryTask
 from celery.worker import state
 from kombu import Exchange, Queue
 
-from executors import assembly
+from executors import assembly, logs
 from executors.adoption import Adoption
 from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
@@ -57,6 +57,8 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        #: Whether Celery's own lines below WARNING are left out: nobody has asked for a level on the command line.
+        self.hides_celery = False
         # Before any fork: a child that is forked while a thread of the parent imports has half a module for ever.
         load_backend(parse_url(settings.database_url))
         self.registry = assembly.load_tasks(settings)
@@ -79,9 +81,23 @@ class Worker:
         for name in (UNKNOWN, CANARY, *(task.name for task in self.registry)):
             self._register(name)
 
+    @property
+    def log_level(self) -> str:
+        return self._settings.log_level
+
+    def _log(self, logger: logging.Logger, **_: Any) -> None:
+        """Celery has set up its log: give its lines the form of all processes, and tasks' lines their job."""
+        for handler in logger.handlers:
+            handler.setFormatter(logs.formatter(self._settings.log_format))
+        logs.follow_tasks()
+        if self.hides_celery:  # the attempt's own line says what Celery's would, in every mode
+            logs.silence_libraries()
+            logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
+
     def connect(self) -> None:
         """Listen to the signals of Celery's life."""
         hide_from_log(CANARY)
+        signals.after_setup_logger.connect(self._log, weak=False)
         signals.celeryd_init.connect(self._named, weak=False)
         signals.celeryd_after_setup.connect(self._listen_to_canaries, weak=False)
         signals.worker_process_init.connect(self._begin, weak=False)
@@ -280,8 +296,9 @@ def main(arguments: list[str]) -> None:
     """Run the worker and exit with its exit code, which `worker_main` drops; `arguments` are further options of
     `celery worker`."""
     quiet = QUIET if _EVENTS & set(arguments) else (*QUIET, SILENT)
+    worker.hides_celery = not any(each.startswith(("--loglevel", "-l")) for each in arguments)
     try:
-        app.worker_main(["worker", "--loglevel=WARNING", *quiet, *arguments])
+        app.worker_main(["worker", f"--loglevel={worker.log_level}", *quiet, *arguments])
     except click.ClickException as error:  # a wrong option
         error.show()
         raise SystemExit(error.exit_code) from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from executors import results
 from executors.body import Interruption
+from executors.logs import log_outcome
 from tasks import step
 from tasks.context import Context, enter
 from tasks.errors import (
@@ -55,7 +56,9 @@ class Runner:
 
         In an empty context: a body sees no context variable that another job of the thread has set.
         """
-        return contextvars.Context().run(self._perform, attempt, context, guard)
+        step = contextvars.Context().run(self._perform, attempt, context, guard)
+        log_outcome(attempt, step)
+        return step
 
     def _perform(self, attempt: Attempt, context: Context, guard: Callable[[Callable[[], Any]], Any]) -> Step:
         started = time.perf_counter()
@@ -69,6 +72,11 @@ class Runner:
 
     async def perform_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> Step:
         """Run an async task on this loop."""
+        step = await self._perform_async(attempt, context, interruption)
+        log_outcome(attempt, step)
+        return step
+
+    async def _perform_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> Step:
         started = time.perf_counter()
         try:
             interruption.check()  # it may have been stopped while it waited for its loop
@@ -135,8 +143,9 @@ def _failure(error: BaseException) -> Failure:
         return Failure(code=ErrorCode.INVALID_ARGUMENTS, message=f"{error.pointer}: {error.detail}")
     code = ErrorCode.TIMEOUT if isinstance(error, SoftTimeLimitExceeded) else ErrorCode.TASK_ERROR
     try:
-        whole = mask_secrets("".join(traceback.format_exception(error)))
-        trace = printable(whole[-TRACE_LENGTH:], TRACE_LENGTH)
+        # Masked with a margin, so that the cut parts no secret from its name.
+        end = mask_secrets("".join(traceback.format_exception(error))[-2 * TRACE_LENGTH :])
+        trace = printable(end[-TRACE_LENGTH:], TRACE_LENGTH)
     except Exception:  # a broken __str__ breaks the traceback's last line too
         trace = None
     return Failure(code=code, message=mask_credentials(explain(error)), type=type(error).__name__, trace=trace)

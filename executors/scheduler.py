@@ -5,25 +5,24 @@ It stages delayed jobs, reaps lost ones, expires and sweeps, and in Celery mode 
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 
 import anyio
 import uvloop
 
-from executors import assembly
+from executors import assembly, logs
 from executors.leaving import GRACE, Leaving
 from executors.settings import Settings
 from tasks.errors import ConfigurationError, StoreUnavailable
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up()
     leaving = Leaving()
     try:
         settings = Settings.from_env()
-        logging.getLogger("jobgate").setLevel(settings.log_level)
+        logs.set_up(settings.log_level, settings.log_format)
         uvloop.run(_run(settings, leaving))
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)

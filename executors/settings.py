@@ -67,6 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     worker_silence: Annotated[float, Meta(ge=2, le=10)] = 3.0
     canary_silence: Annotated[float, Meta(ge=2, le=3600)] = 5.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
     #: Names of variables that are set and look like settings of Celery, but that nobody here reads.
     unread: tuple[str, ...] = ()
     #: The variables themselves, where packs find theirs.
@@ -173,6 +174,7 @@ VARIABLES = {
     "worker_silence": "JOBGATE_WORKER_SILENCE",
     "canary_silence": "JOBGATE_CANARY_SILENCE",
     "log_level": "LOG_LEVEL",
+    "log_format": "JOBGATE_LOG_FORMAT",
 }
 #: Those of `CallerSettings`, which the processes leave alone.
 CALLER_VARIABLES = {"url": "JOBGATE_URL", "api_key": "JOBGATE_API_KEY"}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-import logging
 import socket
 import sys
 
 import msgspec
 import uvloop
 
-from executors import assembly
+from executors import assembly, logs
 from executors.leaving import LEFTOVERS, Leaving
 from executors.settings import Settings, is_loopback
 from gateway.app import GatewayOptions, create_app
@@ -24,11 +23,11 @@ EXAMPLE = msgspec.json.encode(ANALYZE).decode()
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up()
     leaving = Leaving()
     try:
         settings = Settings.from_env()
-        logging.getLogger("jobgate").setLevel(settings.log_level)
+        logs.set_up(settings.log_level, settings.log_format)
         _check_door(settings)
         leaving.code = uvloop.run(_serve(settings, listen(settings.host, settings.port), leaving))
     except ConfigurationError as error:

@@ -72,7 +72,8 @@ class Instruments(Collector):
         self.gauges: Gauges | None = None
         #: `states[queue][state]`: jobs now in each state.
         self.states: Mapping[Pair, Series] = {}
-        self.superseded = 0
+        #: None until it has been read: a counter that begins at 0 and then shows what was counted before is a reset.
+        self.superseded: int | None = None
         self.collect_errors = 0
         self.collect_seconds = 0.0
         self._registry = CollectorRegistry(auto_describe=False)
@@ -86,8 +87,8 @@ class Instruments(Collector):
         return exposition.generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        yield self._jobs()
         if self.gauges is not None:
+            yield self._jobs()
             yield from _queues(self.gauges.due, [queue for _, queue in self.states])
             yield _consumers(self.gauges, [queue for _, queue in self.states])
             yield from _workers(self.gauges.workers)
@@ -108,9 +109,10 @@ class Instruments(Collector):
     def _own(self) -> Iterator[Metric]:
         build = {"version": self._build.version, "executor": self._build.executor, "database": self._build.database}
         yield InfoMetricFamily("jobgate_build", "What runs here.", value=build)
-        yield CounterMetricFamily(
-            "jobgate_jobs_superseded", "Outcomes that came too late and were refused.", value=self.superseded
-        )
+        if self.superseded is not None:
+            yield CounterMetricFamily(
+                "jobgate_jobs_superseded", "Outcomes that came too late and were refused.", value=self.superseded
+            )
         yield CounterMetricFamily(
             "jobgate_collect_errors",
             "Scrapes of this process that could not read the store.",

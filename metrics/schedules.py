@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
+from math import fsum
 
 from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -57,6 +58,7 @@ def _lateness(found: Mapping[str, tuple[int, float]]) -> Metric:
     histogram = HistogramMetricFamily(
         "jobgate_schedule_lateness_seconds", "Seconds from a fire time to the moment at which it was served."
     )
-    total = sum(seconds for _, seconds in found.values())
+    # Exact, and so the same in every order: a sum that steps back by one bit is a reset to Prometheus.
+    total = fsum(seconds for _, seconds in found.values())
     histogram.add_metric([], buckets=list(zip(labels, counts, strict=True)), sum_value=total)
     return histogram

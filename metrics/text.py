@@ -9,6 +9,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from itertools import accumulate
+from math import fsum
 
 from tasks.store.stretch import BOUNDS, bound_label
 from tasks.store.tallies import Pair, Series
@@ -67,7 +68,8 @@ def _histogram(name: str, bounds: tuple[float, ...]) -> _Renderer:
         for label, (count, _) in series.items():
             # A bound of an older release counts in the bucket that holds it.
             counts[places[label] if label in places else bisect_left(bounds, float(label))] += count
-        total = sum(seconds for _, seconds in series.values())
+        # Exact, and so the same in every order: a sum that steps back by one bit is a reset to Prometheus.
+        total = fsum(seconds for _, seconds in series.values())
         return template.replace("\0", labels.replace("%", "%%")) % (*accumulate(counts), sum(counts), total)
 
     return render

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 
 MASK = "***"
+# Every repetition is bounded: the text of an error may be of any kind and length, and matching it keeps the
+# interpreter's lock.
+
 #: Credentials whose form gives them away: in a URL, and in a header's value.
-_CREDENTIALS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)|(\b(?:Bearer|Basic) )[^\s\"']+")
-#: A value after a name of this kind: `password=…`, `"api_key": "…"`, `Authorization: …`.
+_CREDENTIALS = re.compile(r"(://(?:[^/\s:@]{0,256}:)?)[^/\s@]{1,256}(?=@)|(\b(?:Bearer|Basic) )[^\s\"']{1,4096}")
+#: A value after a name of this kind: `password=…`, `"api_key": "…"`; of these two headers, all of the line.
 _NAMED = re.compile(
-    r"""(\w*(?:authorization|cookie|token|passw(?:or)?d|secret|api[-_]?key)\w*["']?\s*[:=]\s*)(?!=)"""
-    r"""("[^"\n]*"|'[^'\n]*'|(?:Bearer |Basic )?[^\s"',;)\]}]+)""",
+    r"""((?:authorization|cookie)["']?\s{0,8}:\s{0,8}["']?)[^"'\n]{1,4096}"""
+    r"""|((?:authorization|cookie|token|passw(?:or)?d|secret|api[-_]?key)\w{0,64}["']?\s{0,8}[:=]\s{0,8})(?!=)"""
+    r"""(?:b?"[^"\n]{0,4096}"|b?'[^'\n]{0,4096}'|(?:Bearer |Basic )?[^\s"',;)\]}]{1,4096})""",
     re.IGNORECASE,
 )
 
@@ -22,4 +26,4 @@ def mask_credentials(text: str) -> str:
 
 def mask_secrets(text: str) -> str:
     """Without these either: values that follow a name such as password, token, secret, cookie or api_key."""
-    return _NAMED.sub(lambda found: found[1] + MASK, mask_credentials(text))
+    return _NAMED.sub(lambda found: f"{found[1] or found[2]}{MASK}", mask_credentials(text))

@@ -20,6 +20,8 @@ _DETOURS = [
     ip_network(text)
     for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/23", "192.0.0.0/24", "192.88.99.0/24")
 ]
+#: Global too, but a cloud's own service for its machines: Azure's host agent.
+_METADATA = [ip_network("168.63.129.16/32")]
 #: Below this only the web's own ports are called: others speak protocols that a request could be smuggled into.
 _FIRST_FREE_PORT = 1024
 _WEB = (80, 443)
@@ -71,7 +73,7 @@ def is_public(address: Address) -> bool:
         return is_public(inner)
     if address.is_multicast or address.is_reserved or getattr(address, "is_site_local", False):
         return False
-    return address.is_global and not any(address in network for network in _DETOURS)
+    return address.is_global and not any(address in network for network in (*_DETOURS, *_METADATA))
 
 
 async def _resolve(host: str, port: int) -> list[Address]:

@@ -11,7 +11,8 @@ import pytest
 from executors.control import Control
 from executors.settings import is_loopback
 from gateway import scopes
-from gateway.auth import Keys
+from gateway.auth import Keys, Neighbours
+from gateway.problems import Refusal
 from gateway.routes import OPERATIONS
 from tasks.errors import ConfigurationError
 from tasks.store.store import JobStore
@@ -112,6 +113,20 @@ def test_every_operation_named_for_a_scope_exists() -> None:
 def test_a_wrong_scope_beside_a_right_one_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="the scopes of 'shop' are some of read, submit, control, admin"):
         Keys(("shop:s:read+sumbit",))
+
+
+@pytest.mark.parametrize("word", ["reed", "Read", "reads", "READ", "submitt", "admn", "controll", "reed+sumbit"])
+def test_a_mistyped_scope_alone_is_refused_and_makes_no_admin(word: str) -> None:
+    with pytest.raises(ConfigurationError, match="the scopes of 'shop' are some of read, submit, control, admin"):
+        Keys((f"shop:s3cret:{word}",))
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1]evil", "[::1", "[::1]:8000:9", "[::1]:port", "127.0.0.1:1@evil", "localhost.evil"]
+)
+def test_a_host_header_that_only_begins_well_is_refused(host: str) -> None:
+    with pytest.raises(Refusal, match="answers to"):
+        Neighbours().check("GET", {b"host": host.encode()})
 
 
 @pytest.mark.parametrize("key", ["s3cret:read", "s3cret:read+admin", "s3cret:read:admin", "read"])

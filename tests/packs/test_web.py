@@ -236,3 +236,15 @@ def test_an_allow_list_is_looked_at_before_it_is_used() -> None:
     for wrong in ("http://api.example", "api.example/path", " api.example", "[fd00::1]:8080"):
         with pytest.raises(ConfigurationError, match="host:port"):
             guard.check_allowed((wrong,))
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "rot13", "hex", "zlib", "utf-7", "no-such"])
+def test_only_encodings_of_the_web_are_used_however_an_answer_names_them(charset: str) -> None:
+    body = "Grüße ".encode() + b"a" * 300_000
+    answer = Answer(status=200, url="http://x/", headers={"content-type": f"text/plain; charset={charset}"}, body=body)
+    assert answer.text.startswith("Grüße ")
+
+
+def test_an_encoding_of_the_web_is_used() -> None:
+    headers = {"content-type": 'text/plain; charset="Windows-1252"'}
+    assert Answer(status=200, url="http://x/", headers=headers, body="Grüße".encode("cp1252")).text == "Grüße"

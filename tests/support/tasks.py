@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import decimal
+import logging
 import math
 import os
 import signal
@@ -249,6 +250,20 @@ def throw(kind: str) -> None:
 async def throw_async(kind: str) -> None:
     await asyncio.sleep(0)
     raise _ERRORS[kind]()
+
+
+@task(name="tests.chat", **NO_RETRY)
+def chat(about: str) -> None:
+    """Logs as any library does."""
+    orders = logging.getLogger("shop.orders")
+    orders.info("begins with %s", about)
+    orders.warning("100%% of %s", about)
+
+
+@task(name="tests.chat_async", **NO_RETRY)
+async def chat_async(about: str) -> None:
+    await asyncio.sleep(0)
+    chat(about)
 
 
 def connect_with(url: str, attempt: int) -> None:

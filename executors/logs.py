@@ -1,0 +1,141 @@
+"""The log of a process: one line for each attempt, and the job's id on every line that a task writes.
+
+Lines of the standard library's `logging`, as text or as JSON (JOBGATE_LOG_FORMAT); a task's own lines go into its job's
+log as well.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any, Literal
+
+from tasks.context import Context, current
+from tasks.job import Attempt, State
+from tasks.step import Step
+
+log = logging.getLogger("jobgate.attempt")
+
+#: Libraries whose INFO lines tell an operator nothing about jobs.
+QUIET = ("aiosqlite", "alembic", "amqp", "asyncio", "celery", "httpcore2", "httpx2", "kombu", "sqlalchemy", "uvicorn")
+#: The levels of a job's log by those of `logging`.
+_LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+
+
+def set_up(level: str = "WARNING", form: Literal["text", "json"] = "text") -> None:
+    """Write to stderr what has this level or more; called once before the settings are known, and once after."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(form))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    silence_libraries()
+    follow_tasks()
+
+
+def silence_libraries() -> None:
+    """Leave out what libraries say below WARNING."""
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def follow_tasks() -> None:
+    """From now on each record knows its job, and a task's own lines go into its job's log."""
+    logging.setLogRecordFactory(_record)
+    logging.getLogger().addHandler(JobLog())
+
+
+def formatter(form: str) -> logging.Formatter:
+    return JsonFormatter() if form == "json" else TextFormatter()
+
+
+def log_outcome(attempt: Attempt, step: Step) -> None:
+    """One line about an attempt that has ended: at WARNING with its traceback if it failed, else at INFO."""
+    failure = step.failure
+    failed = failure is not None and step.target is not State.REVOKED
+    level = logging.WARNING if failed else logging.INFO
+    if not log.isEnabledFor(level):
+        return
+    runtime = "" if step.runtime is None else f" after {step.runtime:.3f} s"
+    error = "" if failure is None else ": " + ": ".join(filter(None, (failure.type, failure.message)))
+    trace = f"\n{failure.trace.rstrip()}" if failure is not None and failure.trace else ""
+    words = f"{step.name}: {step.target}{runtime}, queue {attempt.queue}{error}{trace}"
+    fields = {"jobgate_attempt": attempt, "outcome": str(step.target), "runtime": step.runtime}
+    # What a task raised may hold a percent sign, so it is an argument and not the format.
+    log.log(level, "%s", words, extra=fields)
+
+
+class TextFormatter(logging.Formatter):
+    """`moment LEVEL logger: message`, and the job where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging gives it
+        line = super().formatMessage(record)
+        job = _job_of(record)
+        if job is None:
+            return line
+        first, newline, rest = line.partition("\n")
+        return f"{first} [job {job.id}, task {job.task}, attempt {job.attempt}]{newline}{rest}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message; of a job its id, task, queue, attempt."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        job = _job_of(record)
+        if job is not None:
+            line |= {"job_id": job.id, "task": job.task, "queue": job.queue, "attempt": job.attempt}
+        line |= {name: value for name in ("outcome", "runtime") if (value := getattr(record, name, None)) is not None}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class JobLog(logging.Handler):
+    """Hands the lines that a task writes by `logging` to its job's log; those of the product stay out of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        context = _context()
+        if context is not None and not record.name.startswith("jobgate"):
+            try:
+                context.log(record.getMessage(), _LEVELS.get(record.levelname, "info"))
+            except Exception:  # a line that cannot be kept must not fail the task that writes it
+                self.handleError(record)
+
+
+class _Record(logging.LogRecord):
+    """A record that knows the job whose task wrote it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        context = _context()
+        if context is not None:
+            self.jobgate_job = context.job
+
+
+def _record(*arguments: Any, **options: Any) -> logging.LogRecord:
+    return _Record(*arguments, **options)
+
+
+def _job_of(record: logging.LogRecord) -> Attempt | None:
+    """The attempt that the line is about, or whose task wrote it."""
+    # Two names, because `extra` may not overwrite what the record factory has set.
+    found: Attempt | None = getattr(record, "jobgate_attempt", None) or getattr(record, "jobgate_job", None)
+    return found
+
+
+def _context() -> Context | None:
+    try:
+        return current()
+    except LookupError:
+        return None
