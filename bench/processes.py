@@ -104,7 +104,16 @@ def await_port(port: int, process: Process) -> None:
     raise SystemExit(f"bench: {process.name} did not start:\n{process.log.read_text()[-2000:]}")
 
 
+#: As plain Celery is run beside it: a line for each job would be measured too.
+QUIET = {"LOG_LEVEL": "WARNING"}
+
+
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
     """The caller's own settings must not colour what is measured."""
     ours = ("JOBGATE_", "CELERY_", "USE_CELERY", "DATABASE_URL", "TASK_MODULES", "PORT", "HOST", "RESULT_EXPIRES")
-    return {**{k: v for k, v in os.environ.items() if not k.startswith(ours)}, "PYTHONUNBUFFERED": "1", **given}
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(ours)},
+        "PYTHONUNBUFFERED": "1",
+        **QUIET,
+        **given,
+    }
