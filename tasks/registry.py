@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -17,7 +19,8 @@ from tasks.task import Task
 
 #: A package that brings tasks may name its modules under this entry point group.
 ENTRY_POINTS = "jobgate.tasks"
-
+#: Packages of the product at the top level: no module of a user's can have one of these names.
+OWN = frozenset({"executors", "gateway", "metrics", "tasks"})
 
 T = TypeVar("T")
 
@@ -110,12 +113,40 @@ def _lies_under(name: str, modules: Sequence[str]) -> bool:
 
 
 def _import(name: str) -> ModuleType:
+    _see_working_folder()
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"TASK_MODULES: cannot import {name!r}: {type(error).__name__}: {error}") from error
+        hint = _searched() if isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0] else ""
+        words = f"TASK_MODULES: cannot import {name!r}: {type(error).__name__}: {error}{hint}"
+        raise ConfigurationError(words) from error
+    if name in OWN:
+        raise ConfigurationError(
+            f"TASK_MODULES: {name!r} is Jobgate's own package ({module.__file__}), which hides a {name}.py of yours: "
+            f"rename that, or put it into a package, as shop/{name}.py with TASK_MODULES=shop.{name}"
+        )
+    return module
+
+
+def _see_working_folder() -> None:
+    """Modules of the folder that a process was started in are found, after those of every installed package.
+
+    Before them, a file such as typer.py there would run in the place of the package, for whoever types a command.
+    """
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _searched() -> str:
+    installed = {Path(path) for path in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)}
+    folders = [path for path in sys.path if path and not any(Path(path).is_relative_to(each) for each in installed)]
+    return (
+        f". Searched: installed packages, and {', '.join(dict.fromkeys(folders))}. Start in the folder that holds it, "
+        "or name that in PYTHONPATH"
+    )
 
 
 def _held(module: ModuleType, kind: type[T]) -> Iterator[T]:
