@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from executors import handles, packs, plugged
+from executors import handles, logs, packs, plugged
 from executors.auto_executor import AutoExecutor, Relay
 from executors.base import Executor
 from executors.control import Control
@@ -42,6 +42,7 @@ _WATCH = {Mode.CELERY: 0.001, Mode.THREAD: 0.05}
 def load_tasks(settings: Settings, anew: bool = False) -> Registry:
     """The tasks of this deployment, `anew` from their files; the packs among them are told their settings."""
     found = registry.load_anew(settings.modules) if anew else registry.load(settings.modules)
+    logs.outlive_task_modules()
     packs.configure(found, settings.environment, lambda: settings.packs_url)
     return found
 

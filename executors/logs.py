@@ -43,7 +43,18 @@ def silence_libraries() -> None:
 def follow_tasks() -> None:
     """From now on each record knows its job, and a task's own lines go into its job's log."""
     logging.setLogRecordFactory(_record)
-    logging.getLogger().addHandler(JobLog())
+    root = logging.getLogger()
+    if not any(isinstance(handler, JobLog) for handler in root.handlers):
+        root.addHandler(JobLog())
+
+
+def outlive_task_modules() -> None:
+    """Switch the product's loggers on again: `dictConfig` in a task module disables those that it does not name."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "jobgate" and isinstance(logger, logging.Logger):
+            logger.disabled = False
+    if logging.getLogRecordFactory() is _record:
+        follow_tasks()
 
 
 def formatter(form: str) -> logging.Formatter:

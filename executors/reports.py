@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 
 from tasks.errors import JobgateError
 from tasks.job import Attempt
@@ -16,8 +17,9 @@ log = logging.getLogger("jobgate.reports")
 
 #: Seconds between two writes; of several progress reports of a job the last counts.
 PAUSE = 0.2
-#: Log lines kept while the store cannot be written; the oldest are dropped beyond that.
-KEPT_LINES = 10_000
+#: Log lines that wait for the store. A task that writes faster, or while the store is away, loses those beyond that,
+#: and the job's log says how many.
+KEPT_LINES = 20_000
 
 
 class Reports:
@@ -27,7 +29,9 @@ class Reports:
         self._store = store
         self._owner = owner
         self._progress: dict[tuple[str, int], str] = {}
-        self._lines: deque[tuple[str, int, str, str]] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[tuple[str, int, str, str]] = deque()
+        self._dropped: Counter[tuple[str, int]] = Counter()
+        self._counting = Lock()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Task[None] | None = None
 
@@ -38,25 +42,35 @@ class Reports:
     async def flush(self) -> None:
         """Write what has gathered."""
         progress, self._progress = self._progress, {}
-        lines, self._lines = self._lines, deque(maxlen=KEPT_LINES)
+        lines, self._lines = self._lines, deque()
+        with self._counting:
+            dropped, self._dropped = self._dropped, Counter()
+        told = [(*attempt, "warning", _gap(count)) for attempt, count in dropped.items()]
         try:
-            await self._store.report(self._owner, [(*key, json) for key, json in progress.copy().items()], list(lines))
+            rows = [(*key, json) for key, json in progress.copy().items()]
+            await self._store.report(self._owner, rows, [*lines, *told])
         except JobgateError as error:
             log.warning("progress and log lines are kept back: %s", error)
             self._progress = progress | self._progress
             self._lines.extendleft(reversed(lines))
+            with self._counting:
+                self._dropped += dropped
 
     def pending(self, job_id: str, attempt: int) -> bool:
         """Whether something of this attempt has not been written: flush before it is settled."""
-        if not self._progress and not self._lines:
-            return False
-        return (job_id, attempt) in self._progress or any(line[:2] == (job_id, attempt) for line in self._lines.copy())
+        key = job_id, attempt
+        if key in self._progress or key in self._dropped:
+            return True
+        return any(line[:2] == key for line in self._lines.copy())
 
     def _take(self, job_id: str, attempt: int, kind: str, *words: str) -> None:
         if kind == "progress":
             self._progress[job_id, attempt] = words[0]
-        else:
+        elif len(self._lines) < KEPT_LINES:
             self._lines.append((job_id, attempt, words[0], words[1]))
+        else:
+            with self._counting:
+                self._dropped[job_id, attempt] += 1
         self._loop.call_soon_threadsafe(self._schedule)
 
     def _schedule(self) -> None:
@@ -66,3 +80,7 @@ class Reports:
     async def _later(self) -> None:
         await asyncio.sleep(PAUSE)
         await self.flush()
+
+
+def _gap(count: int) -> str:
+    return f"{count:,} log lines were dropped: they came faster than the store takes them"

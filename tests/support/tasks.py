@@ -266,6 +266,12 @@ async def chat_async(about: str) -> None:
     chat(about)
 
 
+@task(name="tests.chatter", bind=True, **NO_RETRY)
+def chatter(ctx: Context, count: int) -> None:
+    for n in range(count):
+        ctx.log(f"line {n}")
+
+
 def connect_with(url: str, attempt: int) -> None:
     raise ConnectionError(f"{url} refuses; run {attempt}")
 

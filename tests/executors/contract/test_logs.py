@@ -36,3 +36,18 @@ def test_each_attempt_leaves_one_line_with_its_outcome(deployment: Deployment) -
     assert "attempt 1" in failed
     assert "INFO jobgate.attempt: succeed: SUCCESS after" in succeeded
     assert f"queue {done['queue']}" in succeeded
+
+
+def test_no_line_of_a_burst_is_lost_without_a_word(deployment: Deployment) -> None:
+    done = deployment.run("chatter", 30_000)
+    assert done["status"] == "SUCCESS", done["error"]
+    kept, said, after = 0, 0, 0
+    while page := deployment.client.get(f"/api/v1/jobs/{done['id']}/logs", params={"after": after}).json():
+        for line in page["lines"]:
+            kept += line["message"].startswith("line ")
+            if line["message"].endswith("faster than the store takes them"):
+                said += int(line["message"].partition(" ")[0].replace(",", ""))
+        if not page["lines"]:
+            break
+        after = page["next_after"]
+    assert kept + said == 30_000
