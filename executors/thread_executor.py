@@ -71,7 +71,7 @@ class ThreadExecutor:
         self._order = [list(group) for group in queues]
         self._strangers = Strangers() if strangers is None else strangers
         self._claim: Claim | None = None
-        self._refused = False
+        self._refused = self._met_limits = False
         #: Timers by limit: at the moment a rate lets the next job start, its limit is promoted.
         self._promotions: dict[str, asyncio.TimerHandle] = {}
         self._backlog = True
@@ -196,7 +196,7 @@ class ThreadExecutor:
         if not self._claiming or not self._open or self._free == 0 or not (accepting or self._backlog):
             return ()
         self._asked = self._reserve()
-        self._claim = Claim(self._claimer.params, self._asked, SURPLUS if self._refused else 0)
+        self._claim = Claim(self._claimer.params, self._asked, SURPLUS if self._refused else 0, self._met_limits)
         return self._claim.best(self._order, self._strangers.skipped)
 
     def taken(self, answers: Sequence[Rows] | None) -> None:
@@ -207,7 +207,7 @@ class ThreadExecutor:
             self._begin_all([], self._asked)
             return
         rows = claim.rows(answers)
-        self._refused = claim.refused
+        self._refused, self._met_limits = claim.refused, claim.met_limits
         self._backlog = claim.again or len(rows) == self._asked
         self._begin_all(rows, self._asked)
         self._store.writer.promote(dict.fromkeys(claim.recheck, 1))

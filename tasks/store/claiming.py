@@ -77,26 +77,29 @@ class Room(Struct):
 
 @lru_cache(64)
 def _texts(sizes: tuple[int, ...], skipped: int) -> tuple[str, str]:
-    """`statements.take` and `statements.pick` for groups of so many queues: their texts do not name the queues."""
+    """To take and to pick from groups of so many queues: the texts do not name the queues."""
     groups = [[""] * size for size in sizes]
-    return statements.take(groups, skipped), statements.pick(groups, skipped)
+    return statements.take(groups, skipped), limits.locked(statements.pick(groups, skipped))
+
+
+_PICK_ONE = limits.locked(statements.PICK_ONE)
 
 
 class Claim:
     """One claim of up to `n` jobs, which judges `surplus` candidates more.
 
-    After the transaction: `again` says whether the next claim may find more at once, `recheck` names limits to promote
-    for in a later transaction, `later` those to promote for in so many seconds.
+    `judges` says that it judges at once, because the last claim met limits: to find that no limit is there costs a
+    statement. After the transaction: `again` says whether the next claim may find more at once, `recheck` names limits
+    to promote for in a later transaction, `later` those to promote for in so many seconds.
     """
 
-    def __init__(self, params: Mapping[str, Any], n: int, surplus: int = 0) -> None:
+    def __init__(self, params: Mapping[str, Any], n: int, surplus: int = 0, judges: bool = False) -> None:
         self._params = params
         self._n = n
         self._picked = n + surplus
         self._candidates: Rows = []
-        self._names: list[list[str]] = []
         #: Whether the first statement of the program claims by itself.
-        self._claims_first = True
+        self._claims_first = not judges
         self._locked: set[str] = set()
         self._taken: list[int] = []
         self._refused: dict[int, str] = {}
@@ -115,6 +118,8 @@ class Claim:
         named = {f"q{k}": queue for k, queue in enumerate(queues)}
         take, pick_sql = _texts(tuple(len(group) for group in order), len(skipped))
         pick = Query(pick_sql, {**names, **named, "n": self._picked})
+        if not self._claims_first:
+            return [pick, *self._judged()]
         return [
             Query(take, {**names, **named}),
             Then(lambda taken: None if taken else pick),
@@ -124,10 +129,24 @@ class Claim:
     def one(self, job_id: str) -> list[Item]:
         """One job by its id. The answers go to `rows`."""
         return [
-            Query(statements.CLAIM, self._params, rows=[[job_id]]),
-            Then(lambda taken: None if taken else Query(statements.PICK_ONE, {"id": job_id})),
+            self.free(job_id),
+            Then(lambda taken: None if taken else Query(_PICK_ONE, {"id": job_id})),
             *self._judged(),
         ]
+
+    def free(self, job_id: str) -> Query:
+        """One job by its id if it has no limit: one statement, which needs no transaction around it."""
+        return Query(statements.CLAIM, self._params, rows=[[job_id]])
+
+    def limited(self, job_id: str) -> list[Item]:
+        """One job by its id that `free` did not claim. The answers go to `rows`."""
+        self._claims_first = False
+        return [Query(_PICK_ONE, {"id": job_id}), *self._judged()]
+
+    @property
+    def met_limits(self) -> bool:
+        """Whether candidates had limits: then the next claim meets some, too, as a rule."""
+        return bool(self._rooms)
 
     @property
     def refused(self) -> bool:
@@ -150,14 +169,13 @@ class Claim:
             for queue in mine:
                 groups.setdefault(level[queue], []).append(queue)
             named = {f"q{k}": queue for k, queue in enumerate(mine)}
-            sql = statements.pick(list(groups.values()), len(skipped))
+            sql = limits.locked(statements.pick(list(groups.values()), len(skipped)))
             return Query(sql, {**named, **statements.names(skipped), "n": self._picked})
 
         return [Query(statements.CANDIDATE_QUEUES), Then(pick)]
 
     def _judged(self) -> list[Item]:
         return [
-            Then(self._lock),
             Then(self._state),
             Then(self._start),
             Then(self._use),
@@ -165,18 +183,14 @@ class Claim:
             Then(self._promote),
         ]
 
-    def _lock(self, candidates: Rows) -> Query | None:
+    def _state(self, candidates: Rows) -> Query | None:
         self._candidates = sorted(candidates, key=lambda row: (row[2], row[3], row[0]))
         self._rooms, self._refused, self._taken = {}, {}, []
         self.again, self.recheck, self.later = False, set(), {}
-        limited = [row for row in candidates if row[1]]
-        # That of a concurrency key, and that of its task; the latter may not be there.
-        self._names = [[name] for name in sorted({name for row in limited for name in (row[1], row[4])})]
-        return Query(limits.LOCK, rows=self._names) if self._names else None
-
-    def _state(self, locked: Rows) -> Query | None:
-        self._locked = {row[0] for row in locked}
-        return Query(limits.STATE, rows=self._names) if self._names else None
+        # The limit of a concurrency key, and that of its task, which may not be there.
+        locked = {row[1]: row[5] for row in candidates if row[1]} | {row[4]: row[6] for row in candidates if row[1]}
+        self._locked = {name for name, held in locked.items() if held}
+        return Query(limits.STATE, rows=[[name] for name in sorted(locked)]) if locked else None
 
     def _start(self, found: Rows) -> Query | None:
         self._rooms = {row[0]: Room.of(row) for row in found}

@@ -17,8 +17,23 @@ _OPEN = f"""((l.interval <= 0 OR l.free_at <= {{now}} + :lead OR l.free_at > {{n
 LEAD = 2
 
 _NAMED = f"(SELECT name FROM {table(name='TEXT')} AS given)"
-#: rows: [name]. Locks these limits, without waiting for those that others hold.
-LOCK = f"SELECT name FROM limits WHERE name IN {_NAMED} {{skip_locked}}"
+
+
+def locked(pick: str) -> str:
+    """The candidates that `pick` reads, and in two more columns whether the limits of their key and task are locked.
+
+    Locks the limits of all candidates that have one, without waiting for those that others hold: these are not locked
+    here. A task without a limit of its own has none to lock.
+    """
+    return f"""
+WITH picked AS MATERIALIZED ({pick}),
+named (name) AS (SELECT limit_name FROM picked WHERE limit_name > ''
+    UNION SELECT task FROM picked WHERE limit_name > ''),
+locked AS MATERIALIZED (SELECT name FROM limits WHERE name IN (SELECT name FROM named) {{skip_locked}})
+SELECT number, limit_name, level, rank, task, limit_name IN (SELECT name FROM locked), task IN (SELECT name FROM locked)
+FROM picked"""
+
+
 #: rows: [name]. How these limits stand: see `claiming.Room`.
 STATE = f"""
 SELECT name, task, interval, max_running, free_at, {{now}}, {_RUNNING} FROM limits AS l WHERE name IN {_NAMED}"""
@@ -31,6 +46,13 @@ REFUSE = f"""
 UPDATE jobs SET waits_for = s.name, rung_at = NULL FROM {table(number="BIGINT", name="TEXT")} AS s
 WHERE jobs.number = s.number AND jobs.rank IS NOT NULL AND jobs.waits_for IS NULL"""
 
+#: The limits given, and those of their tasks.
+_TOUCHED = f"""touched (name) AS (
+    SELECT name FROM {table(name="TEXT")} AS given
+    UNION SELECT k.task FROM {table(name="TEXT")} AS s JOIN limits AS k ON k.name = s.name WHERE k.task IS NOT NULL)"""
+#: rows: [name]. Those of these limits, and of their tasks, behind which jobs wait: by far cheaper than PROMOTE.
+AWAITED_AMONG = f"""
+WITH {_TOUCHED} SELECT name FROM touched AS t WHERE EXISTS (SELECT 1 FROM jobs AS w WHERE w.waits_for = t.name)"""
 #: The best `:n` jobs of each queue behind each of the limits `roomy`, by one index probe each.
 _BEST = """
 queues (name, queue) AS (
@@ -49,9 +71,7 @@ best (name, queue, number, rank, place) AS (
 #: rows: [name]. Makes the best `:n` jobs of each queue candidates that wait behind these limits, or behind those of
 #: their tasks, where the limit has room within `:lead` milliseconds, or is not there any more.
 PROMOTE = f"""
-WITH RECURSIVE touched (name) AS (
-    SELECT name FROM {table(name="TEXT")} AS given
-    UNION SELECT k.task FROM {table(name="TEXT")} AS s JOIN limits AS k ON k.name = s.name WHERE k.task IS NOT NULL),
+WITH RECURSIVE {_TOUCHED},
 roomy (name) AS (SELECT t.name FROM touched AS t JOIN limits AS l ON l.name = t.name WHERE {_OPEN}),{_BEST}
 UPDATE jobs SET waits_for = NULL WHERE number {{among (}}SELECT number FROM best{{)}}
     AND waits_for IS NOT NULL RETURNING queue"""

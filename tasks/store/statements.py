@@ -208,8 +208,8 @@ SELECT queue FROM q WHERE queue IS NOT NULL"""
 
 #: One job by its id, as `pick` reads it. A job that waits behind its limit is judged again.
 PICK_ONE = f"""
-SELECT number, limit_name, 0, rank, task FROM jobs WHERE id = :id AND {CLAIMABLE} AND NOT {paused("jobs.queue")}
-{{skip_locked}}"""
+SELECT number, limit_name, 0 AS level, rank, task FROM jobs
+WHERE id = :id AND {CLAIMABLE} AND NOT {paused("jobs.queue")} {{skip_locked}}"""
 #: rows: [number]. Claims candidates that `claiming` has judged.
 CLAIM_PICKED = f"""
 UPDATE jobs SET {_CLAIMED} WHERE number IN (SELECT number FROM {table(number="BIGINT")} AS s)

@@ -21,7 +21,7 @@ from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
 from tasks.store import commands, limits, statements, upkeep, workers
-from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url
+from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url, resolved
 from tasks.store.claiming import SLACK, SURPLUS, Claim
 from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
@@ -114,7 +114,8 @@ class JobStore(Reader):
     def claim_outside(self, job_id: str, claimer: Mapping[str, Any]) -> tuple[Attempt | None, float | None]:
         """`claim` for a thread outside the loop; beside it the seconds until the job's rate limit has room."""
         claim = Claim(claimer, 1)
-        rows = claim.rows(self._backend.transact_outside(claim.one(job_id)))
+        (rows,) = self._backend.transact_outside([claim.free(job_id)])
+        rows = rows or claim.rows(self._backend.transact_outside(claim.limited(job_id)))
         self._promote_outside(claim.recheck)
         return to_attempt(rows[0]) if rows else None, min(claim.later.values(), default=None)
 
@@ -135,7 +136,7 @@ class JobStore(Reader):
             self.writer.promote(dict.fromkeys(claim.recheck, 1))
             if len(taken) == n or not claim.refused:
                 return taken
-            claim = Claim(claimer, n - len(taken), SURPLUS)
+            claim = Claim(claimer, n - len(taken), SURPLUS, judges=True)
 
     async def settle(self, step: Step) -> State | None:
         """End an attempt; the state the job is in now, or None if the attempt had lost it."""
@@ -273,7 +274,10 @@ class JobStore(Reader):
         """`Writer.promote` for a thread outside the loop. Should it fail, `repair_limits` makes up for it."""
         if freed := Counter(names):
             with contextlib.suppress(JobgateError):
-                self._backend.transact_outside([promotion(freed)])
+                awaited, promote = promotion(freed)
+                answers = self._backend.transact_outside([awaited])
+                if promoting := resolved(promote, answers):
+                    self._backend.transact_outside([promoting])
 
     async def _ended_by(self, step: Step) -> State | None:
         """The state of a job whose present attempt was ended by this step's owner; None if it was not."""

@@ -17,7 +17,7 @@ from tasks.errors import JobgateError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Job, NewJob, State
 from tasks.step import Step
 from tasks.store import limits, statements
-from tasks.store.backend import Backend, Item, Query, Refused, Rows
+from tasks.store.backend import Backend, Item, Query, Refused, Rows, Then
 
 log = logging.getLogger("jobgate.store")
 
@@ -74,7 +74,7 @@ class Batch:
         for write in self.others:
             program.extend(write.program)
         if self.promotes:
-            program.append(promotion(self.promotes))
+            program.extend(promotion(self.promotes))
         return program
 
     def answer(self, results: list[Rows]) -> tuple[list[str], Counter[str]]:
@@ -244,10 +244,16 @@ class Writer:
             batch.fail(error)
 
 
-def promotion(names: Mapping[str, int]) -> Query:
-    """Makes candidates of so many jobs behind each limit; `limits.PROMOTE` has one number for all of them."""
+def promotion(names: Mapping[str, int]) -> tuple[Query, Then]:
+    """Makes candidates of so many jobs behind each limit; `limits.PROMOTE` has one number for all of them.
+
+    It asks first behind which limits jobs wait: as a rule behind none of those that concurrency keys bring.
+    """
     values = {"n": min(max(names.values()), MAX_PROMOTED), "lead": limits.LEAD}
-    return Query(limits.PROMOTE, values, rows=[[name] for name in sorted(names)])
+    return (
+        Query(limits.AWAITED_AMONG, rows=[[name] for name in sorted(names)]),
+        Then(lambda awaited: Query(limits.PROMOTE, values, rows=awaited) if awaited else None),
+    )
 
 
 def new_rows(jobs: Sequence[NewJob], mode: str) -> list[list[Any]]:
