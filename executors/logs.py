@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ log = logging.getLogger("jobgate.attempt")
 QUIET = ("aiosqlite", "alembic", "amqp", "asyncio", "celery", "httpcore2", "httpx2", "kombu", "sqlalchemy", "uvicorn")
 #: The levels of a job's log by those of `logging`.
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+#: Control characters but for tab and line feed, Unicode's line separators, marks of direction, lone surrogates.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def set_up(level: str = "WARNING", form: Literal["text", "json"] = "text") -> None:
@@ -77,11 +80,22 @@ def log_outcome(attempt: Attempt, step: Step) -> None:
     log.log(level, "%s", words, extra=fields)
 
 
+def escape(text: str) -> str:
+    """Returns `text` with each character that could forge a line or steer a terminal as its Python escape."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class TextFormatter(logging.Formatter):
-    """`moment LEVEL logger: message`, and the job where there is one."""
+    """`moment LEVEL logger: message`, and the job where there is one.
+
+    Only the first line of a record begins in the first column: what a message holds cannot pass for another record.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape(super().format(record)).replace("\n", "\n    ")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging gives it
         line = super().formatMessage(record)
@@ -109,7 +123,8 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name in ("outcome", "runtime") if (value := getattr(record, name, None)) is not None}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        # JSON escapes the control characters of ASCII itself; those that are left have no meaning in its syntax.
+        return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
 
 
 class JobLog(logging.Handler):

@@ -22,6 +22,7 @@ from gateway.routes import OPERATIONS
 from gateway.scopes import scope_of
 from metrics.exposition import Exposition
 from metrics.instruments import Build
+from tasks.control_characters import has_control_character
 
 logger = logging.getLogger("jobgate.gateway")
 
@@ -80,7 +81,7 @@ class Gateway:
         except Exception as error:
             reply = reply_to(error, scope["path"])
             if reply.status == 500:
-                logger.exception("%s %s failed", scope["method"], scope["path"])
+                logger.exception("gateway: %r %r failed, answered with 500", scope["method"], scope["path"])
         await reply(scope, receive, send)
 
     async def _answer(self, call: Call) -> ASGIApp:
@@ -101,6 +102,10 @@ class Gateway:
         return ANYBODY
 
     def _match(self, call: Call, path: str) -> Resource:
+        if has_control_character(path):  # PostgreSQL takes no NUL as text, and no name holds a control character
+            raise Refusal(
+                "not-found", "the path holds a control character, and no name does; GET / lists the addresses"
+            )
         for pattern, resource in self._patterns:
             if found := pattern.match(path):
                 call.params = found.groupdict()

@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.intake import explained
 from gateway.problems import Refusal, in_header, in_parameter
+from tasks.control_characters import has_control_character, without_control_characters
 from tasks.errors import JobNotFound
 
 T = TypeVar("T")
@@ -71,8 +72,11 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
             "invalid-parameters", "the query is not percent-encoded UTF-8 of at most 100 parameters"
         ) from None
     for name, value in pairs:
-        if "\x00" in value or "\x00" in name:
-            raise in_parameter(name.replace("\x00", "\ufffd"), "text cannot hold the NUL character")
+        if has_control_character(name) or has_control_character(value):
+            raise in_parameter(
+                without_control_characters(name)[:100],
+                "takes no control characters (NUL, line breaks, tabs and the like): leave them out",
+            )
     return pairs
 
 
@@ -100,13 +104,13 @@ def page_token(last_id: str) -> str:
 
 
 def page_start(token: str) -> str | None:
-    """The id that a page token stands for; an empty token is the first page."""
+    """Returns the id or name that a page token stands for; None, the first page, for an empty token."""
     if not token:
         return None
     try:
-        last_id = base64.b64decode(f"{token}==", altchars=b"-_", validate=True).decode()
+        last_id = base64.b64decode(f"{token}{'=' * (-len(token) % 4)}", altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error):
         last_id = ""
-    if not last_id.isprintable() or not last_id:
+    if has_control_character(last_id) or not last_id:
         raise in_parameter("page_token", "is not a token that this server gave: take next_page_token as it is")
     return last_id

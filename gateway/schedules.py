@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +12,7 @@ import msgspec
 from gateway import intake, views
 from gateway.call import Call
 from gateway.problems import in_body, in_parameter
+from gateway.query import page_start, page_token
 from gateway.reply import Reply, encode, ok
 from gateway.schedule_views import (
     MAX_PAGE,
@@ -47,8 +46,8 @@ _KEPT = ("id", "enabled", "paused", "origin", "last_job", "fired", "missed", "sk
 async def list_schedules(call: Call) -> Reply:
     wanted = call.query(ListQuery)
     size = min(wanted.page_size, MAX_PAGE)
-    found = await call.control.schedules.list(size + 1, _page_start(wanted.page_token))
-    token = _page_token(found[size - 1].name) if len(found) > size else ""
+    found = await call.control.schedules.list(size + 1, page_start(wanted.page_token) or "")
+    token = page_token(found[size - 1].name) if len(found) > size else ""
     shown = call.control.schedules.readable(found[:size])
     return ok(SchedulePage(schedules=[view(call, each) for each in shown], next_page_token=token))
 
@@ -188,15 +187,3 @@ def _past_fire(past: Past) -> PastFire:
     fields = msgspec.structs.asdict(past)
     del fields["fire_at"]
     return PastFire(**{**fields, "at": moment(past.fire_at), "decided_at": moment(past.decided_at)})
-
-
-def _page_token(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
-
-
-def _page_start(token: str) -> str:
-    try:
-        return base64.b64decode(f"{token}{'=' * (-len(token) % 4)}", altchars=b"-_", validate=True).decode()
-    except (ValueError, binascii.Error):
-        words = "is not a token that this server gave: take next_page_token as it is"
-        raise in_parameter("page_token", words) from None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec import structs
 
 from executors import logs
 from executors.assembly import load_tasks
@@ -53,7 +58,31 @@ def test_text_names_the_job_on_the_first_line(capsys: pytest.CaptureFixture[str]
         "WARNING jobgate.attempt: fail: FAILURE after 0.500 s, queue high: ValueError: 100% of it "
         "[job some-id, task shop.pay, attempt 2]"
     )
-    assert trace == ["Traceback …", "  line 1"]
+    assert trace == ["    Traceback …", "      line 1"]
+
+
+@given(text=st.text())
+@example(text="x\n2026-12-01 12:00:00,000 ERROR jobgate.audit: forged")
+@example(text="\r\x1b[2J\x85\u2028\u202e\ud800\x00")
+@pytest.mark.parametrize("place", ["message", "exception", "task"])
+def test_no_text_forges_a_log_line(place: str, text: str) -> None:
+    made: dict[str, Any] = {"name": "jobgate.test", "level": logging.ERROR, "pathname": "", "lineno": 1, "args": ()}
+    error = ValueError(text)
+    record = logging.LogRecord(
+        **made,
+        msg=text if place == "message" else "failed",
+        exc_info=(ValueError, error, None) if place == "exception" else None,
+    )
+    if place == "task":
+        record.jobgate_attempt = structs.replace(ATTEMPT, task=text)
+    first, *rest = logs.formatter("text").format(record).split("\n")
+    assert " ERROR jobgate.test: " in first
+    assert all(line.startswith("    ") for line in rest)
+    (line,) = logs.formatter("json").format(record).splitlines()
+    assert json.loads(line)["logger"] == "jobgate.test"
+    for shown in (first, *rest, line):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff]", shown)
+        shown.encode()
 
 
 def test_a_task_module_that_sets_up_logging_leaves_the_product_s_lines(
