@@ -20,6 +20,7 @@ from gateway.cli import local_stack, own_redis
 from gateway.cli.child import sweep
 from gateway.cli.exits import CommandError
 from tasks.errors import ConfigurationError
+from tasks.private_files import keep_files_private
 
 ROOT = Path(__file__).resolve().parent.parent
 # Seconds. Longer than a drain takes, so that only what hangs is killed.
@@ -119,6 +120,7 @@ def redis_beside(environment: dict[str, str], width: int) -> Iterator[Child]:
             "stack: another stack runs in this folder; stop it first: Ctrl-C there, or `jobgate stack stop`"
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
     log = folder / "redis.log"
     redis = Child("redis", own_redis.command(folder, "--logfile", str(log)), {}, width)
     try:
@@ -169,6 +171,7 @@ def verdict(first: Child | None, children: list[Child]) -> int:
 
 
 def main() -> int:
+    keep_files_private()
     request, environment, commands = Stop(), make_environment(), read_procfile()
     width = max(map(len, [*commands, "redis"]))
     with ExitStack() as last:

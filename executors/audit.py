@@ -84,6 +84,20 @@ def _sqlite_on_network(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _sqlite_readable(facts: Facts) -> Iterator[Finding]:
+    mode = facts.host.sqlite_mode
+    if mode is not None and mode & 0o077:
+        yield Finding(
+            code="sqlite_readable",
+            severity=Severity.WARNING,
+            detail=f"other users of this machine may open the SQLite file (mode {mode:04o}): it holds the arguments "
+            "and results of all jobs",
+            done="files that Jobgate makes are for its user alone; this one keeps the mode that it has",
+            remedy="chmod 600 the file of DATABASE_URL and those beside it that end in -wal and -shm",
+            data={"mode": f"{mode:04o}"},
+        )
+
+
 def _clocks(facts: Facts) -> Iterator[Finding]:
     skews = {"this host": facts.host.skew} if facts.host.skew is not None else {}
     workers = facts.record.workers if facts.record else ()
@@ -229,6 +243,7 @@ _RULES: tuple[Rule, ...] = (
     _keys_missing,
     _sqlite_shared,
     _sqlite_on_network,
+    _sqlite_readable,
     _clocks,
     _wire,
     _result_backend,

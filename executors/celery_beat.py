@@ -15,6 +15,7 @@ from executors import assembly
 from executors.loop_thread import LoopThread
 from executors.settings import Settings
 from tasks.errors import JobgateError
+from tasks.private_files import keep_files_private
 
 #: Seconds between two looks of beat's at whether it was told to end; nothing waits for them.
 PAUSE = 0.5
@@ -31,6 +32,7 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]  # Celery ships no types
     def setup_schedule(self) -> None:
         """Beat's own entries stay empty: the schedules are in the store."""
         self.schedule: dict[str, Any] = {}
+        keep_files_private()
         try:
             self._running = assembly.scheduler(Settings.from_env())
             self._loop = LoopThread("jobgate-schedules")

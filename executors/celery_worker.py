@@ -39,6 +39,7 @@ from executors.worker_name import WorkerName
 from tasks.admission import Admission
 from tasks.errors import InvalidSubmission, JobgateError, StoreUnavailable
 from tasks.job import Mode, Submission
+from tasks.private_files import keep_files_private
 from tasks.registry import Registry
 from tasks.step import Step
 from tasks.store.backend import load_backend, parse_url
@@ -268,6 +269,7 @@ def _start_failure(error: JobgateError) -> int:
 
 
 def _make_worker() -> Worker:
+    keep_files_private()
     try:
         settings = Settings.from_env()
         logging.getLogger("jobgate").setLevel(settings.log_level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -115,9 +116,17 @@ def _host(settings: Settings, skew: int | None) -> HostFacts:
     return HostFacts(
         skew=skew,
         filesystem=filesystem_of(path.resolve(), _mounts()) if path else None,
+        sqlite_mode=_mode(path) if path else None,
         slot_threads=threads,
         slots=settings.threads if threads else 0,
     )
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
 
 
 def _skew(before: float, database: int) -> int:

@@ -43,10 +43,12 @@ class WireFacts(Struct, frozen=True, kw_only=True):
 
 class HostFacts(Struct, frozen=True, kw_only=True):
     """This host and process. `skew`: its clock minus the database's, in milliseconds; `filesystem` is the kind that the
-    SQLite file lies on; `slot_threads` run bodies in this process, for `slots` of them."""
+    SQLite file lies on, `sqlite_mode` its permission bits; `slot_threads` run bodies in this process, for `slots` of
+    them."""
 
     skew: int | None = None
     filesystem: str | None = None
+    sqlite_mode: int | None = None
     slot_threads: int = 0
     slots: int = 0
 

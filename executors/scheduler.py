@@ -15,9 +15,11 @@ from executors import assembly, logs
 from executors.leaving import GRACE, Leaving
 from executors.settings import Settings
 from tasks.errors import ConfigurationError, StoreUnavailable
+from tasks.private_files import keep_files_private
 
 
 def main() -> int:
+    keep_files_private()
     logs.set_up()
     leaving = Leaving()
     try:

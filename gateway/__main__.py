@@ -17,12 +17,14 @@ from gateway.auth import Keys
 from gateway.routes import ANALYZE
 from gateway.server import Drain, Server, listen
 from tasks.errors import ConfigurationError, StoreUnavailable
+from tasks.private_files import keep_files_private
 from tasks.store.backend import parse_url
 
 EXAMPLE = msgspec.json.encode(ANALYZE).decode()
 
 
 def main() -> int:
+    keep_files_private()
     logs.set_up()
     leaving = Leaving()
     try:

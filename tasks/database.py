@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from tasks import pg_session
 from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
+from tasks.private_files import create_private
 
 _SQLITE = "sqlite+aiosqlite"
 #: By kind of database: the driver, and what it is told. On SQLite: seconds to wait for another process's transaction;
@@ -131,6 +132,8 @@ class Database:
         # No pool: a loop of bodies may end at any time, and what it had open would be left to the garbage collector.
         engine = create_async_engine(self._url.set(drivername=driver), poolclass=NullPool, connect_args=options)
         if driver == _SQLITE:
+            path = self._url.database
+            event.listen(engine.sync_engine, "do_connect", lambda *_: create_private(path))
             event.listen(engine.sync_engine, "connect", _prepare)
             event.listen(engine.sync_engine, "begin", _begin)
         else:

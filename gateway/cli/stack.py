@@ -18,6 +18,7 @@ from gateway.cli.door import address
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.inspection import WAITING, inspect
 from gateway.cli.options import AsJson, DryRun, Yes, door
+from tasks.private_files import keep_files_private
 
 app = typer.Typer(name="stack", help="The product's processes on this machine, under Supervisor.", no_args_is_help=True)
 
@@ -164,6 +165,7 @@ def _launch(daemon: Daemon) -> None:
     settings = Settings.from_env(environment)
     logs = daemon.folder / "logs"
     # The broker's socket, the logs and the environment of the processes concern their user alone.
+    keep_files_private()
     daemon.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     daemon.folder.chmod(0o700)
     logs.mkdir(exist_ok=True)

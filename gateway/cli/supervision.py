@@ -55,6 +55,7 @@ def program_section(program: Program, place: Place, name: str) -> str:
     options = {
         "command": shlex.join(program.command),
         "directory": place.directory,
+        "umask": "077",
         "user": place.user,
         "priority": program.priority,
         "autostart": _truth(place.autostart),

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tasks import pg_session
+from tasks.private_files import create_private
 from tasks.store.backend import parse_url
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -43,6 +44,8 @@ async def migrate(url: URL) -> None:
     engine = create_async_engine(url.set(drivername=_DRIVERS[backend]), connect_args=_CONNECT[backend])
     if backend == "postgresql":
         pg_session.prepare(engine, pg_session.MIGRATION)
+    else:
+        event.listen(engine.sync_engine, "do_connect", lambda *_: create_private(url.database))
     try:
         async with engine.begin() as connection:
             await connection.run_sync(upgrade)

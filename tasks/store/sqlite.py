@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from tasks.errors import ConfigurationError, StoreUnavailable
+from tasks.private_files import create_private
 from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, parted, resolved
 from tasks.store.guards import CLOCK
 
@@ -79,7 +80,7 @@ class SqliteBackend:
             )
         self._path = Path(str(url.database))
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"DATABASE_URL: {self._path.parent} cannot be made: {error.strerror}") from error
         self._clock = f"SELECT {clock}"
@@ -92,6 +93,7 @@ class SqliteBackend:
             connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 256},
         )
         for engine in (self.engine.sync_engine, self._writer_engine):
+            event.listen(engine, "do_connect", lambda *_: create_private(url.database))
             event.listen(engine, "connect", lambda connection, _: _prepare(connection, pragmas))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobgate-sqlite")
         self._connection: PoolProxiedConnection | None = None
