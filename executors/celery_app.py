@@ -34,7 +34,6 @@ _CONFIG = {
     "broker_channel_error_retry": True,
     "worker_proc_alive_timeout": 30,
     "worker_hijack_root_logger": False,
-    "worker_enable_remote_control": True,
     "enable_utc": True,
     "task_create_missing_queues": True,
 }
@@ -105,6 +104,7 @@ def make_celery(settings: Settings, queues: Sequence[str]) -> Celery:
         broker_transport_options=_REDIS if redis else _AMQP,
         task_queues=[Queue(name, Exchange(name, type="direct"), routing_key=name) for name in queues],
         task_default_queue=queues[-1],
+        worker_enable_remote_control=settings.remote_control,
         worker_concurrency=settings.celery_concurrency,
         worker_pool=settings.celery_pool,
         worker_max_tasks_per_child=settings.celery_max_tasks_per_child or None,

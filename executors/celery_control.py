@@ -74,6 +74,10 @@ class ParentControl:
         return Outcome(done, f"serves {', '.join(self._word.queues) or 'no queue'}")
 
     def _ask(self, name: str, **arguments: Any) -> Outcome:
+        if not self._app.conf.worker_enable_remote_control:
+            return Outcome(
+                False, "remote control is off (JOBGATE_REMOTE_CONTROL=0): restart the worker with new settings"
+            )
         answers = self._app.control.broadcast(
             name, arguments=arguments, destination=[self.name], reply=True, timeout=PATIENCE, limit=1
         )

@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
     metrics_public: bool = False
     adopt: tuple[str, ...] = ()
+    remote_control: bool = True
     queues: str = ""
     timezone: str = "UTC"
     threads: Count = 32
@@ -155,6 +156,7 @@ VARIABLES = {
     "allowed_hosts": "JOBGATE_ALLOWED_HOSTS",
     "metrics_public": "JOBGATE_METRICS_PUBLIC",
     "adopt": "JOBGATE_ADOPT",
+    "remote_control": "JOBGATE_REMOTE_CONTROL",
     "queues": "JOBGATE_QUEUES",
     "timezone": "CELERY_TIMEZONE",
     "threads": "JOBGATE_THREADS",
