@@ -14,6 +14,9 @@ INSTALL := $(PIP) install --no-deps --require-hashes --only-binary :all:
 # Lanes of tests: most of the suite waits for processes that it started, so three fit on two cores.
 LANES ?= 3
 
+# A first run has documents to look at: the gateway puts the samples into an empty files root.
+SAMPLES := FILES_SAMPLES="$${FILES_SAMPLES:-1}"
+
 # Run this as `$(call install,LOCK)` or `$(call install,LOCK,OPTION OF PIP)`: makes .venv where there is none, and
 # installs the lock only when it is not the one installed last: a copy of that one lies in .venv. Then `pip check` asks
 # whether what lies there fits together. The command line comes with it.
@@ -44,14 +47,14 @@ help: ## list what can be done
 
 run: ## serve on http://127.0.0.1:8000: thread mode, SQLite
 	$(call install,requirements.txt)
-	@USE_CELERY="$${USE_CELERY:-0}" exec $(BIN)/python -m gateway
+	@USE_CELERY="$${USE_CELERY:-0}" $(SAMPLES) exec $(BIN)/python -m gateway
 
 podcast: ## add what speaks to .venv: the podcast pack's parts, 90 MB
 	$(call install,requirements-podcast.txt)
 
 stack: ## production's shape here: Redis, gateway, Celery worker, scheduler; Ctrl-C stops all
 	$(call install,requirements.txt)
-	@exec $(BIN)/python -m deploy.stack
+	@$(SAMPLES) exec $(BIN)/python -m deploy.stack
 
 test: ## run the whole suite in three lanes; ARGS="-k cancel -x" goes to pytest
 	$(call install,requirements-dev.txt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +35,8 @@ from tasks.store.schedule_store import ScheduleStore
 from tasks.store.store import JobStore, open_store
 from tasks.task import DEFAULT_QUEUE, Task
 
+log = logging.getLogger("jobgate.tasks")
+
 #: Seconds of the first pause while waiting for a job that another process ends; where this process ends it, the
 #: look-out is only the safety net.
 _WATCH = {Mode.CELERY: 0.001, Mode.THREAD: 0.05}
@@ -45,6 +48,13 @@ def load_tasks(settings: Settings, anew: bool = False) -> Registry:
     logs.outlive_task_modules()
     packs.configure(found, settings.environment, lambda: settings.packs_url)
     return found
+
+
+def warn_if_empty(found: Registry, settings: Settings) -> None:
+    """Writes a warning if no task is registered: a gateway then refuses every job, and a worker runs none."""
+    if not len(found):
+        words = "tasks: none is registered, so every job is refused: %s define none; TASK_MODULES names the modules"
+        log.warning(words, ", ".join(settings.modules))
 
 
 def queue_order(settings: Settings, admission: Admission) -> list[list[str]]:
@@ -59,10 +69,10 @@ def claimer(settings: Settings, mode: Mode) -> Claimer:
     return Claimer(owner=make_owner(), mode=mode, lease=settings.lease, grace=settings.cancel_grace)
 
 
-async def open_for(settings: Settings, mode: Mode) -> JobStore:
-    """A started store for a process of these settings."""
+async def open_for(settings: Settings, mode: Mode, make: bool = True) -> JobStore:
+    """A started store for a process of these settings; without `make`, only of a database that is there."""
     url, synchronous = settings.database_url, settings.sqlite_synchronous
-    return await open_store(url, mode, settings.result_expires, synchronous=synchronous)
+    return await open_store(url, mode, settings.result_expires, make=make, synchronous=synchronous)
 
 
 @asynccontextmanager
@@ -89,6 +99,7 @@ async def provided(found: Registry, settings: Settings) -> AsyncIterator[None]:
 async def gateway(settings: Settings) -> AsyncIterator[Control]:
     """A running gateway without its door: store, carrier, upkeep, and the control that HTTP talks to."""
     found = load_tasks(settings)
+    warn_if_empty(found, settings)
     admission = Admission(found, settings.defaults)
     async with opened(settings) as store, provided(found, settings):
         for pack in found.packs:

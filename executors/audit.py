@@ -239,8 +239,22 @@ def _on_sqlite(facts: Facts) -> bool:
     return parse_url(facts.settings.database_url).get_backend_name() == "sqlite"
 
 
+def _no_tasks(facts: Facts) -> Iterator[Finding]:
+    if not len(facts.registry):
+        yield Finding(
+            code="no_tasks",
+            severity=Severity.ERROR,
+            detail=f"no task is registered: {', '.join(facts.settings.modules)} define none",
+            done="every submission is refused with unknown-task",
+            remedy="name the modules that hold your @task functions in TASK_MODULES; a module that only imports others "
+            "must import the tasks themselves",
+            data={"modules": facts.settings.modules},
+        )
+
+
 _RULES: tuple[Rule, ...] = (
     _keys_missing,
+    _no_tasks,
     _sqlite_shared,
     _sqlite_on_network,
     _sqlite_readable,

@@ -193,6 +193,7 @@ class Worker:
         if sender.hub is not None:
             self._watch(sender)
             sender.hub.on_tick.add(lambda: self._turned(sender))
+        assembly.warn_if_empty(self.registry, self._settings)
         name = self._control.name
         print(f"Jobgate worker {name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
               f"{len(self.registry)} tasks, queues {', '.join(self._word.queues)}", flush=True)  # fmt: skip

@@ -23,7 +23,11 @@ class Connection:
     def __init__(self, settings: Settings) -> None:
         self._pid = os.getpid()
         self._loop = LoopThread("jobgate-client")
-        self._store: JobStore = self._loop.call(self._open(settings))
+        try:
+            self._store: JobStore = self._loop.call(self._open(settings))
+        except BaseException:
+            self._loop.stop()
+            raise
 
     def __enter__(self) -> Connection:
         return self
@@ -42,7 +46,7 @@ class Connection:
             self._loop.stop()
 
     async def _open(self, settings: Settings) -> JobStore:
-        store = await assembly.open_for(settings, settings.mode)
+        store = await assembly.open_for(settings, settings.mode, make=False)
         found = assembly.load_tasks(settings)
         watch = Watch(store, 0.005)
         admission = Admission(found, settings.defaults)
@@ -52,7 +56,10 @@ class Connection:
 
 
 def connect(settings: Settings | None = None) -> Connection:
-    """Bind this process to the record that the settings (default: the environment) name."""
+    """Bind this process to the database that the settings (default: the environment) name.
+
+    Raises ConfigurationError if the database does not exist or has another schema: the gateway makes it.
+    """
     connection = Connection(settings or Settings.from_env())
     atexit.register(connection.close)
     return connection

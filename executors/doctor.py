@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from msgspec import structs
 
@@ -14,7 +13,7 @@ from executors.settings import Settings
 from tasks.admission import Admission
 from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 from tasks.registry import Registry
-from tasks.store.backend import make_backend, parse_url
+from tasks.store.backend import absent_file, make_backend, parse_url
 from tasks.store.store import HEAD, JobStore
 
 #: Seconds that a database may take to answer.
@@ -25,6 +24,7 @@ async def diagnose(settings: Settings) -> Diagnosis:
     """Examine a deployment from outside: no gateway has to run, and nothing is changed, made or migrated."""
     found: list[Finding] = []
     registry = _load(settings, found)
+    loaded = not found
     admission = Admission(registry, settings.defaults)
     queues = [queue for group in queue_order(settings, admission) for queue in group]
     store = await _open(settings, found)
@@ -36,7 +36,8 @@ async def diagnose(settings: Settings) -> Diagnosis:
     finally:
         if store is not None:
             await store.close()
-    return structs.replace(seen, findings=worst_first([*found, *seen.findings]))
+    more = [finding for finding in seen.findings if finding.code != "no_tasks" or loaded]
+    return structs.replace(seen, findings=worst_first([*found, *more]))
 
 
 def _load(settings: Settings, found: list[Finding]) -> Registry:
@@ -58,8 +59,8 @@ async def _open(settings: Settings, found: list[Finding]) -> JobStore | None:
     """The store for reading, or None and the finding why."""
     try:
         url = parse_url(settings.database_url)
-        if url.get_backend_name() == "sqlite" and not _is_file(str(url.database)):
-            found.append(_no_database(str(url.database)))
+        if path := absent_file(url):
+            found.append(_no_database(str(path)))
             return None
         store = JobStore(make_backend(url), settings.mode)
     except ConfigurationError as error:
@@ -75,10 +76,6 @@ async def _open(settings: Settings, found: list[Finding]) -> JobStore | None:
         found.append(_schema_old(revision))
     await store.close()
     return None
-
-
-def _is_file(path: str) -> bool:
-    return Path(path).is_file()
 
 
 def _no_database(path: str) -> Finding:

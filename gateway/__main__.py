@@ -5,22 +5,29 @@ from __future__ import annotations
 import gc
 import socket
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
 
 from executors import assembly, logs
+from executors.control import Control
 from executors.leaving import LEFTOVERS, Leaving
-from executors.settings import Settings, is_loopback
+from executors.settings import CallerSettings, Settings, is_loopback
 from gateway.app import GatewayOptions, create_app
 from gateway.auth import Keys
 from gateway.routes import ANALYZE
 from gateway.server import Drain, Server, listen
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.private_files import keep_files_private
+from tasks.registry import Registry
 from tasks.store.backend import parse_url
 
-EXAMPLE = msgspec.json.encode(ANALYZE).decode()
+DEMO: Mapping[str, Any] = {"task": "demo.add", "args": [1, 2]}
+#: Where the command line looks for a gateway by default.
+DEFAULT_URL = CallerSettings.from_env({}).url
 
 
 def main() -> int:
@@ -50,7 +57,7 @@ async def _serve(settings: Settings, listener: socket.socket, leaving: Leaving) 
         async with assembly.gateway(settings) as control:
             app = create_app(control, _options(settings))
             drain = Drain(settings.drain_timeout, leaving)
-            server = Server(app, listener, lambda url: _announce(url, control.mode, settings), drain)
+            server = Server(app, listener, lambda url: _announce(url, control, settings), drain)
             _tune_collector()
             await server.serve()
         leaving.code, leaving.closed = drain.code, True
@@ -59,15 +66,33 @@ async def _serve(settings: Settings, listener: socket.socket, leaving: Leaving) 
     return leaving.code
 
 
-def _announce(url: str, mode: str, settings: Settings) -> None:
+def _announce(url: str, control: Control, settings: Settings) -> None:
+    """Print where the gateway serves, and a request to try; how commands find it where they would ask another port."""
     header = "" if not settings.api_keys else " -H 'Authorization: Bearer '$KEY"
-    curl = f"curl -s -X POST {url}/api/v1/jobs{header} -H 'Content-Type: application/json' -d '{EXAMPLE}'"
-    print(f"Jobgate serves {url} · {mode} mode · store {_shown(settings.database_url)} · try: {curl}", flush=True)
+    example = _example(control.registry)
+    curl = f"curl -s {url}/api/v1/tasks{header}"
+    if example:
+        body = msgspec.json.encode(example).decode()
+        curl = f"curl -s -X POST {url}/api/v1/jobs{header} -H 'Content-Type: application/json' -d '{body}'"
+    where = "" if url == DEFAULT_URL else f" · for commands: export JOBGATE_URL={url}"
+    store = _shown(settings.database_url)
+    print(f"Jobgate serves {url} · {control.mode} mode · store {store}{where} · try: {curl}", flush=True)
+
+
+def _example(found: Registry) -> Mapping[str, Any] | None:
+    """A submission that works here: on the sample document where it is there, otherwise of the demo; or None."""
+    files = next((pack.settings for pack in found.packs if pack.name == "files"), None)
+    if files is not None and Path(files.files_root, ANALYZE["kwargs"]["path"]).is_file():
+        return ANALYZE
+    return DEMO if DEMO["task"] in found else None
 
 
 def _shown(database_url: str) -> str:
-    """Without its password."""
-    return parse_url(database_url).render_as_string(hide_password=True)
+    """Without its password; the path of an SQLite file absolute."""
+    url = parse_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        url = url.set(database=str(Path(str(url.database)).absolute()))
+    return url.render_as_string(hide_password=True)
 
 
 def _options(settings: Settings) -> GatewayOptions:

@@ -20,7 +20,7 @@ STORE = ("store-unavailable",)
 JOB = ("job-not-found", "store-unavailable")
 STEER = (*JOB, "state-conflict")
 
-ANALYZE = {"task": "tasks.file.analyze_file", "kwargs": {"path": "report.pdf"}}
+ANALYZE: dict[str, Any] = {"task": "tasks.file.analyze_file", "kwargs": {"path": "report.pdf"}}
 
 _JOB = "/api/v1/jobs/{id}"
 _TASKS = "/api/v1/tasks"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -119,5 +120,6 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = error.strerror or error
+        # The text of some errors repeats the address; those of name resolution have numbers of their own.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         raise ConfigurationError(f"HOST, PORT: cannot listen on {host}:{port}: {reason}") from error

@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from tasks import pg_session
 from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 from tasks.private_files import create_private
+from tasks.store.backend import absent_file
 
 _SQLITE = "sqlite+aiosqlite"
 #: By kind of database: the driver, and what it is told. On SQLite: seconds to wait for another process's transaction;
@@ -70,6 +71,9 @@ class Database:
             yield connection
 
     async def missing(self) -> list[str]:
+        """The tables that are not there; a file that is not there stays so."""
+        if self._url is not None and absent_file(self._url):
+            return list(self.tables.tables)
         async with self.reading() as connection:
             there = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
         return [name for name in self.tables.tables if name not in there]

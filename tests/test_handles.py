@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from executors.client import connect
+from executors.settings import Settings
 from tasks.errors import ConfigurationError, InvalidSubmission
+from tasks.store.backend import parse_url
+from tasks.store.migrate import migrate
 from tasks.task import CELERY_ONLY
 from tests.support.processes import ROOT, clean_environment, python
 from tests.support.tasks import add
@@ -62,9 +68,9 @@ connection.close()
 
 
 def test_a_forked_process_is_told_to_connect_and_can(tmp_path: Path) -> None:
-    environment = clean_environment(
-        DATABASE_URL=f"sqlite:///{tmp_path / 'jobs.db'}", TASK_MODULES="tests.support.tasks", PYTHONPATH=str(ROOT)
-    )
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    asyncio.run(migrate(parse_url(url)))
+    environment = clean_environment(DATABASE_URL=url, TASK_MODULES="tests.support.tasks", PYTHONPATH=str(ROOT))
     done = subprocess.run(
         python("-c", _FORKED), cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
     )
@@ -72,3 +78,25 @@ def test_a_forked_process_is_told_to_connect_and_can(tmp_path: Path) -> None:
     assert first.startswith("ConfigurationError connected in process")
     assert "Call executors.client.connect() in each process" in first
     assert (second, done.returncode) == ("PENDING", 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:///var/jobgate.db", "there is no database at {folder}/var/jobgate.db"),
+        ("sqlite:///{folder}/jobs.db", "there is no database at {folder}/jobs.db"),
+        ("sqlite:///{folder}/no/such/folder/jobs.db", "there is no database at {folder}/no/such/folder/jobs.db"),
+        ("sqlite:///empty.db", "the database has schema none"),
+    ],
+)
+def test_a_client_refuses_a_database_that_is_not_there_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(ConfigurationError) as refusal:
+        connect(Settings(database_url=url.format(folder=tmp_path), task_modules=("tests.support.tasks",)))
+    assert words.format(folder=tmp_path) in refusal.value.detail
+    assert "jobgate db upgrade" in refusal.value.detail
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+    assert "jobgate-client" not in {thread.name for thread in threading.enumerate()}

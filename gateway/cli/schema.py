@@ -11,7 +11,7 @@ from executors import packs
 from executors.assembly import load_tasks
 from executors.settings import Settings
 from tasks.errors import StoreUnavailable
-from tasks.store.backend import make_backend, parse_url
+from tasks.store.backend import absent_file, make_backend, parse_url
 from tasks.store.migrate import migrate
 from tasks.store.store import HEAD, JobStore
 
@@ -53,7 +53,10 @@ async def _look(settings: Settings) -> Found:
 
 
 async def _revision(settings: Settings) -> str | None:
-    store = JobStore(make_backend(parse_url(settings.database_url)), settings.mode)
+    url = parse_url(settings.database_url)
+    if absent_file(url):  # opening it would make it
+        return None
+    store = JobStore(make_backend(url), settings.mode)
     try:
         return await store.revision()
     finally:

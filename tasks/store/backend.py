@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from operator import not_
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -102,6 +103,29 @@ def parse_url(text: str) -> URL:
             f"got {text.rsplit('@', maxsplit=1)[-1]!r}"
         )
     return url
+
+
+def absent_file(url: URL) -> Path | None:
+    """The absolute path of the SQLite file that `url` names, if there is no such file; None for other databases."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    path = Path(str(url.database)).absolute()
+    return None if path.is_file() else path
+
+
+def make_folder(url: URL) -> None:
+    """Makes the folder of an SQLite file whose path is relative, as the default `var/jobgate.db` is.
+
+    The folder of an absolute path must exist, or ConfigurationError: a mistyped path is refused, and nothing is written
+    where a volume is not mounted.
+    """
+    folder = Path(str(url.database)).parent
+    if folder.is_absolute() and not folder.is_dir():
+        raise ConfigurationError(f"DATABASE_URL: there is no folder {folder}: make it, or correct the path")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"DATABASE_URL: {folder} cannot be made: {error.strerror}") from error
 
 
 def load_backend(url: URL) -> ModuleType:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tasks import pg_session
 from tasks.private_files import create_private
-from tasks.store.backend import parse_url
+from tasks.store.backend import make_folder, parse_url
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -41,6 +41,8 @@ def upgrade(connection: Connection) -> None:
 async def migrate(url: URL) -> None:
     """Bring the database at `url` up to date; does nothing when it is."""
     backend = url.get_backend_name()
+    if backend == "sqlite":
+        make_folder(url)
     engine = create_async_engine(url.set(drivername=_DRIVERS[backend]), connect_args=_CONNECT[backend])
     if backend == "postgresql":
         pg_session.prepare(engine, pg_session.MIGRATION)

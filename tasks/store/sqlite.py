@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.private_files import create_private
-from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, parted, resolved
+from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, make_folder, parted, resolved
 from tasks.store.guards import CLOCK
 
 #: Seconds a statement waits for another process's transaction before it gives up.
@@ -79,10 +79,7 @@ class SqliteBackend:
                 "DATABASE_URL: an in-memory SQLite cannot keep jobs; name a file: sqlite:///jobs.db"
             )
         self._path = Path(str(url.database))
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"DATABASE_URL: {self._path.parent} cannot be made: {error.strerror}") from error
+        make_folder(url)
         self._clock = f"SELECT {clock}"
         pragmas = f"PRAGMA synchronous = {synchronous}; PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}"
         plain = url.set(drivername="sqlite")

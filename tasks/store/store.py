@@ -21,7 +21,7 @@ from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
 from tasks.store import commands, limits, statements, upkeep, workers
-from tasks.store.backend import Backend, Query, Rows, make_backend, parse_url, resolved
+from tasks.store.backend import Backend, Query, Rows, absent_file, make_backend, parse_url, resolved
 from tasks.store.claiming import SLACK, SURPLUS, Claim
 from tasks.store.reader import NEVER, Reader
 from tasks.store.tallies import Tallies
@@ -286,17 +286,25 @@ class JobStore(Reader):
         return State(rows[0][0]) if rows else None
 
 
-async def open_store(url: str, mode: Mode, result_expires: float | None = None, **options: Any) -> JobStore:
-    """A started store. An SQLite file is brought up to this release's schema first.
+async def open_store(
+    url: str, mode: Mode, result_expires: float | None = None, *, make: bool = True, **options: Any
+) -> JobStore:
+    """A started store. With `make`, an SQLite file is made, or brought up to this release's schema, first.
 
+    Without it the database must be there, as programs that only submit jobs need it: raises ConfigurationError.
     `result_expires`: seconds after its job's end for which a result is shown; None for ever.
     `options`: `synchronous`, SQLite's, "NORMAL" (survives a crash of the process) or "FULL" (of the machine too).
     """
     parsed = parse_url(url)
+    if not make and (path := absent_file(parsed)):
+        raise ConfigurationError(
+            f"DATABASE_URL: there is no database at {path} (a relative path starts in the working folder). Name the "
+            "gateway's database; the gateway's first start makes it, or `jobgate db upgrade`"
+        )
     age = NEVER if result_expires is None else round(result_expires * 1000)
     store = JobStore(make_backend(parsed, **options), mode, age)
     try:
-        if parsed.get_backend_name() == "sqlite" and await store.revision() != HEAD:
+        if make and parsed.get_backend_name() == "sqlite" and await store.revision() != HEAD:
             await asyncio.to_thread(_migrate, parsed)
         await store.start()
     except BaseException:

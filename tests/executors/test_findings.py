@@ -139,6 +139,7 @@ FINDINGS: Sequence[tuple[Facts, str, Severity, str]] = [
     (broker(open=True), "broker_open", Severity.ERROR, "answers without a password"),
     (broker(results=True), "redis_shared", Severity.WARNING, "somebody's Celery result backend"),
     (broker(unacked=4), "acks_emulated", Severity.WARNING, "4 messages lie in `unacked`"),
+    (structs.replace(WELL, registry=Registry()), "no_tasks", Severity.ERROR, "tasks.packs.demo define none"),
     (settings(host=EVERYWHERE), "keys_missing", Severity.ERROR, "no API keys"),
     (record(workers=[WORKER, *worker(owner="there/b00t2-1/1/1/cd", host="there")]),
      "sqlite_shared", Severity.ERROR, "several machines (here, there)"),

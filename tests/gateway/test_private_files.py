@@ -15,7 +15,7 @@ from tasks.job import Mode
 from tasks.store.backend import parse_url
 from tasks.store.migrate import migrate
 from tasks.store.store import open_store
-from tests.support.processes import Process, clean_environment, python
+from tests.support.processes import ROOT, Process, clean_environment, python
 from tests.support.waiting import eventually
 
 WORDS = {
@@ -42,8 +42,10 @@ def open_to_others(folder: Path) -> list[str]:
 @pytest.mark.usefixtures("open_umask")
 @pytest.mark.parametrize("module", list(WORDS))
 def test_each_process_has_a_private_umask(tmp_path: Path, module: str, redis_url: str) -> None:
+    # Only the folder of a relative path is made.
+    database = os.path.relpath(tmp_path / "data/jobs.db", ROOT)
     environment = clean_environment(
-        DATABASE_URL=f"sqlite:///{tmp_path}/data/jobs.db", PORT="0", USE_CELERY="1", CELERY_BROKER_URL=redis_url,
+        DATABASE_URL=f"sqlite:///{database}", PORT="0", USE_CELERY="1", CELERY_BROKER_URL=redis_url,
         FILES_ROOT=str(tmp_path / "files"), CELERY_CONCURRENCY="1",
     )  # fmt: skip
     process = Process(module, python("-m", module), environment, tmp_path)
@@ -61,6 +63,7 @@ def test_files_that_a_pack_writes_are_private(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir(mode=0o700)
     environment = clean_environment(
         DATABASE_URL=f"sqlite:///{tmp_path}/jobs.db", PORT="0", FILES_ROOT=str(tmp_path / "files"),
+        FILES_SAMPLES="1",
     )  # fmt: skip
     process = Process("gateway", python("-m", "gateway"), environment, tmp_path)
     try:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -192,10 +194,45 @@ async def test_it_says_where_it_serves_and_ends_when_told(tmp_path: Path, sig: i
         line = (await gateway.stdout.readline()).decode()
         assert line.startswith("Jobgate serves http://127.0.0.1:")
         assert "· thread mode · store sqlite:///" in line
-        assert "try: curl -s -X POST http://127.0.0.1:" in line
+        assert "try: curl -s http://127.0.0.1:" in line
         gateway.send_signal(sig)
         out, err = await gateway.communicate()
         assert (gateway.returncode, out, err) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("environ", "body"),
+    [
+        ({"TASK_MODULES": "tasks.packs.files,tasks.packs.demo"}, {"task": "demo.add", "args": [1, 2]}),
+        (
+            {"TASK_MODULES": "tasks.packs.files", "FILES_SAMPLES": "1"},
+            {"task": "tasks.file.analyze_file", "kwargs": {"path": "report.pdf"}},
+        ),
+        ({"TASK_MODULES": "tasks.packs.files"}, None),
+        ({"TASK_MODULES": "tests.gateway.support"}, None),
+        ({"TASK_MODULES": "tests.support.waiting"}, None),
+    ],
+)
+async def test_the_start_line_suggests_only_what_works(
+    tmp_path: Path, environ: dict[str, str], body: dict[str, Any] | None
+) -> None:
+    async with process(tmp_path, FILES_ROOT=str(tmp_path / "files"), **environ) as gateway, asyncio.timeout(60):
+        assert gateway.stdout is not None
+        line = (await gateway.stdout.readline()).decode()
+        base = line.split()[2]
+        assert f" export JOBGATE_URL={base} " in line
+        words = shlex.split(line.partition("try: ")[2])
+        suggested = json.loads(words[words.index("-d") + 1]) if "-d" in words else None
+        assert suggested == body
+        async with httpx2.AsyncClient(base_url=base) as client:
+            path = "/api/v1/jobs" if body else "/api/v1/tasks"
+            assert f"{base}{path}" in words
+            assert (await client.request("POST" if body else "GET", path, json=body)).is_success
+        if not body:
+            assert list((tmp_path).glob("files/*")) == [], "samples only where they are wanted"
+        gateway.terminate()
+        warned = b"tasks: none is registered" in (await gateway.communicate())[1]
+        assert warned == (environ["TASK_MODULES"] == "tests.support.waiting")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +251,8 @@ async def test_it_says_where_it_serves_and_ends_when_told(tmp_path: Path, sig: i
         ({"CELERY_BROKER_URL": "broker:6379"}, "CELERY_BROKER_URL takes"),
         ({"TASK_MODULES": "no.such.module"}, "no.such.module"),
         ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:////nonexistent/dir/x.db"}, "there is no folder /nonexistent/dir"),
+        ({"TASK_MODULES": "tasks.packs.files", "FILES_ROOT": "/nonexistent/a/b"}, "FILES_ROOT: /nonexistent/a/b"),
     ],
 )
 async def test_a_wrong_setting_is_one_clear_line(tmp_path: Path, environ: dict[str, str], words: str) -> None:
@@ -252,4 +291,5 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path, server: Server) ->
     async with process(tmp_path, PORT=str(port_of(server))) as gateway, asyncio.timeout(60):
         out, err = await gateway.communicate()
         assert (gateway.returncode, out) == (2, b"")
-        assert err.decode().startswith("jobgate: HOST, PORT: cannot listen on 127.0.0.1:")
+        taken = f"jobgate: HOST, PORT: cannot listen on 127.0.0.1:{port_of(server)}: Address already in use\n"
+        assert err.decode() == taken

@@ -236,8 +236,9 @@ class TestLibrary:
 
 
 class TestFill:
-    def test_an_empty_root_gets_all_samples(self, tmp_path: Path) -> None:
-        root = tmp_path / "made" / "on the way"
+    def test_an_empty_root_gets_all_samples(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        root = Path("made") / "on the way"
         assert files.fill(root) == sorted(path.name for path in SAMPLES.iterdir())
         assert (root / "report.pdf").read_bytes() == (SAMPLES / "report.pdf").read_bytes()
 

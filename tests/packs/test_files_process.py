@@ -24,7 +24,11 @@ async def gateway(database_url: str, tmp_path: Path) -> AsyncIterator[httpx2.Asy
         database_url=database_url,
         task_modules=("tasks.packs.knowledge", "tasks.packs.files"),
         threads=2,
-        environment={"FILES_ROOT": str(tmp_path / "files"), "UPLOAD_ROOTS": str(tmp_path / "incoming")},
+        environment={
+            "FILES_ROOT": str(tmp_path / "files"),
+            "FILES_SAMPLES": "1",
+            "UPLOAD_ROOTS": str(tmp_path / "incoming"),
+        },
     )
     found = assembly.load_tasks(settings)
     await packs.create_tables(found)

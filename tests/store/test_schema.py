@@ -57,10 +57,20 @@ async def test_postgresql_is_not_brought_up_to_date_behind_its_owners_back(postg
         await open_store(empty, Mode.THREAD)
 
 
-async def test_sqlite_is_brought_up_to_date_at_start(tmp_path: Path) -> None:
-    store = await open_store(f"sqlite:///{tmp_path / 'folder' / 'new.db'}", Mode.THREAD)
+@pytest.mark.parametrize("url", ["sqlite:///folder/below/new.db", "sqlite:///{folder}/new.db"])
+async def test_sqlite_is_brought_up_to_date_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = await open_store(url.format(folder=tmp_path), Mode.THREAD)
     assert await store.revision() == HEAD
     await store.stop()
+
+
+async def test_the_folder_of_an_absolute_path_is_not_made(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'mistyped' / 'new.db'}"
+    for opening in (open_store(url, Mode.THREAD), migrate(parse_url(url))):
+        with pytest.raises(ConfigurationError, match=f"there is no folder {tmp_path}/mistyped"):
+            await opening
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_newer_schema_is_refused(bench: Bench) -> None:

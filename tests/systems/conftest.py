@@ -81,7 +81,13 @@ def site(
         database_url=url,
         pool="prefork" if wanted.celery else None,
         broker_url=make_broker("redis") if wanted.celery else "",
-        environment={"JOBGATE_PACKS": ",".join(_there()), "RESULT_EXPIRES": "600", **ORDER, **outside_world},
+        environment={
+            "JOBGATE_PACKS": ",".join(_there()),
+            "RESULT_EXPIRES": "600",
+            "FILES_SAMPLES": "1",
+            **ORDER,
+            **outside_world,
+        },
     )
     deployment = Deployment(shape, tmp_path_factory.mktemp(str(wanted)))
     environment = deployment.environment()

@@ -6,10 +6,20 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
+from tasks.errors import ConfigurationError
+
+
+def make(root: Path) -> None:
+    """Makes the files root. Of an absolute path only the last folder is made: the others must exist."""
+    try:
+        root.mkdir(parents=not root.is_absolute(), exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"FILES_ROOT: {root} cannot be made: {error.strerror}") from error
+
 
 def fill(root: Path) -> list[str]:
-    """Make `root` and copy the samples into it, unless it holds something already; the names that were copied."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Makes `root` and copies the samples into it, unless it holds something already; the names that were copied."""
+    make(root)
     if any(root.iterdir()):
         return []
     with resources.as_file(resources.files("tasks.packs.files") / "samples") as samples:

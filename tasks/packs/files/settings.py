@@ -14,9 +14,13 @@ from tasks.packs.knowledge import read_with
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """`files_root`: what file tasks may read and write; `upload_roots`: folders that `bulk_upload` may take from."""
+    """`files_root`: what file tasks may read and write; `upload_roots`: folders that `bulk_upload` may take from.
+
+    `files_samples`: whether a gateway that starts puts the sample documents into an empty files root.
+    """
 
     files_root: str = "var/files"
+    files_samples: bool = False
     upload_roots: tuple[str, ...] = ()
 
 
@@ -30,9 +34,14 @@ def _told(settings: Settings) -> None:
     read_with(reading.text_of)
 
 
-FILES = Pack(
-    "files", Settings, told=_told, prepare=lambda settings: sample.fill(Path(settings.files_root)), smoke=smoke
-)
+def _prepare(settings: Settings) -> None:
+    root = Path(settings.files_root)
+    sample.make(root)
+    if settings.files_samples:
+        sample.fill(root)
+
+
+FILES = Pack("files", Settings, told=_told, prepare=_prepare, smoke=smoke)
 
 
 def upload_roots() -> list[Path]:

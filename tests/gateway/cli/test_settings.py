@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from executors.identity import VERSION
 from gateway.cli import output
+from gateway.cli.main import app
 from gateway.cli.record import shown_url
 from tests.gateway.cli.conftest import Shell
 from tests.support.processes import ROOT, clean_environment
@@ -82,6 +84,25 @@ def test_the_schema_is_checked_and_brought_up_to_date(tmp_path: Path) -> None:
     away = Shell({"DATABASE_URL": "postgresql://me:secret@127.0.0.1:9/jobs"})("db", "check", exit=6)
     assert "cannot be reached" in away.stderr
     assert "secret" not in away.stderr
+
+
+@pytest.mark.parametrize("words", ["db check", "doctor", "check", "config"])
+@pytest.mark.parametrize("packs", ["", "backoffice"])
+def test_a_command_that_only_looks_makes_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, packs: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner(env={"JOBGATE_PACKS": packs}).invoke(app, words.split())
+    assert not isinstance(done.exception, OSError), done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tables_of_packs_are_made_with_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shell = Shell({"JOBGATE_PACKS": "stats"})
+    assert "and the tables stats_samples" in shell("db", "check", exit=1).stderr
+    assert "with the tables stats_samples" in shell.out("db", "upgrade")
+    assert {path.name for path in (tmp_path / "var").iterdir()} >= {"jobgate.db", "jobgate-packs.db"}
 
 
 @pytest.mark.parametrize(
