@@ -20,6 +20,7 @@ from gateway.operation import Operation
 from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
 from gateway.scopes import scope_of
+from metrics.expected import expected
 from metrics.exposition import Exposition
 from metrics.instruments import Build
 from tasks.control_characters import has_control_character
@@ -60,7 +61,8 @@ class Gateway:
         self.tallies = control.store.tallies
         setting = control.mode if control.executor is None else control.executor.standing.setting
         build = Build(version=VERSION, executor=setting, database=engine.dialect.name)
-        self.exposition = Exposition(control.store, build, self.tallies, control.executor)
+        pairs = expected([(task.name, task.queue) for task in control.registry], control.queues)
+        self.exposition = Exposition(control.store, build, self.tallies, control.executor, pairs)
         self._keys = Keys(options.api_keys)
         self._neighbours = Neighbours(options.allowed_hosts)
         self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())

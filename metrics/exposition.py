@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from metrics.expected import NO_PAIRS, Expected
 from metrics.instruments import Build, Carrier, Gauges, Instruments
 from metrics.schedules import Schedules
 from metrics.text import Families
@@ -52,16 +53,24 @@ def wants_openmetrics(accept: str) -> bool:
 
 
 class Exposition:
-    """One per process and event loop. `tallies` is the process's own, if it has one that folds besides."""
+    """One per process and event loop. `tallies` is the process's own, if it has one that folds besides.
+
+    `expected`: the pairs of task and queue that have counters before their first job.
+    """
 
     def __init__(
-        self, store: Ledger, build: Build, tallies: Tallies | None = None, carrier: Carrier | None = None
+        self,
+        store: Ledger,
+        build: Build,
+        tallies: Tallies | None = None,
+        carrier: Carrier | None = None,
+        expected: Expected = NO_PAIRS,
     ) -> None:
         self._store = store
         self._schedules = ScheduleReader(store)
         self._tallies = tallies or Tallies(store.engine)
         self._instruments = Instruments(build, carrier)
-        self._families = Families()
+        self._families = Families(expected)
         self._read_at = float("-inf")
         self._under_way: dict[bool, asyncio.Task[bytes]] = {}
 

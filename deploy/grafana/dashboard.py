@@ -30,8 +30,9 @@ def _quantiles(name: str) -> list[tuple[str, str]]:
     return [(f"histogram_quantile({q}, {buckets})", f"p{round(q * 100)}") for q in (0.5, 0.95, 0.99)]
 
 
-def _ended(state: str) -> str:
-    return f"sum({_rate(f'jobs_{state}_total', 'task, queue, exception' if state == 'failed' else 'task, queue')})"
+def _rate_of_state(state: str) -> str:
+    """Of jobgate_jobs_ended_total: unlike a counter by exception it has zeros, so that a first burst is drawn."""
+    return f'sum(max by (task, queue) (rate(jobgate_jobs_ended_total{{{_PAIR},state="{state}"}}[$__rate_interval])))'
 
 
 PANELS = (
@@ -67,7 +68,11 @@ PANELS = (
     ),
     Panel(
         "Jobs ended",
-        [(_ended(state), state) for state in ("succeeded", "failed", "cancelled", "expired")],
+        [
+            (_rate_of_state("SUCCESS"), "succeeded"),
+            (_rate_of_state("FAILURE"), "failed"),
+            *((f"sum({_rate(f'jobs_{name}_total')})", name) for name in ("cancelled", "expired")),
+        ],
         unit="ops",
     ),
     Panel("Jobs submitted by task", [(f"sum by (task) ({_rate('jobs_submitted_total')})", "{{task}}")], unit="ops"),
