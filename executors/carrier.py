@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
+from types import FrameType
 from typing import Any, NamedTuple
 
 from executors import assembly
@@ -48,6 +49,8 @@ LOOK = 0.1
 #: Seconds for which a slot waits at most for a rate limit, and how often: others may start a job in the same moment.
 RATE_WAIT = 0.025
 RATE_TRIES = 4
+#: Signals that end a process of a pool: by Celery, when its worker is shut down cold, or by whoever signals its group.
+END_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 #: Seconds that a pool of processes has to grow or shrink.
 RESIZE_PATIENCE = 20.0
 
@@ -93,6 +96,9 @@ class Carrier:
         self._bodies = BodyLoops("jobgate-async")
         self._mine = threading.local()
         self._ending = False
+        self._pid = os.getpid()
+        #: Whether a signal ended this process.
+        self._ended = False
         #: The jobs of the messages that are being answered: what is claimed for one of them is known here.
         self._claiming: list[str] = []
         self._given_up: list[AsyncSeat | PartnerSeat] = []
@@ -142,9 +148,12 @@ class Carrier:
         while self._ending:  # the process is about to be killed for its last body, which ended after all
             time.sleep(LOOK)
         self._heartbeat.heard += 1
-        if self._role.word.drain_at:
+        if self._role.word.drain_at or self._ended:
             self._hand_back(job_id)
             return None
+        if self._role.own_process:
+            for number in END_SIGNALS:  # each time: a task may have set its own
+                signal.signal(number, self._end_process)
         self._claiming.append(job_id)
         try:
             attempt = self._claim(job_id)
@@ -156,7 +165,18 @@ class Carrier:
             self._end(step)
         finally:
             self._claiming.remove(job_id)
+            if self._ended:
+                raise SystemExit(1)
         return step
+
+    def _end_process(self, number: int, frame: FrameType | None) -> None:
+        """Handles END_SIGNALS: a running job is given back and the process ends. An exception raised here would hit the
+        task and pass for its own failure."""
+        if os.getpid() != self._pid:  # a process that a task forked
+            raise SystemExit(1)
+        self._ended = True
+        if not self._claiming:
+            raise SystemExit(1)
 
     def _hand_back(self, job_id: str) -> None:
         """The worker shuts down: the relay may dispatch the job to another worker at once."""
@@ -308,7 +328,7 @@ class Carrier:
                 self._role.take_in(self._heartbeat.deaf)
                 drain_at = self._role.word.drain_at
                 self._heartbeat.draining = drain_at > 0
-                if 0 < drain_at <= time.monotonic():
+                if self._ended or 0 < drain_at <= time.monotonic():
                     self._settling.hurry()
                     for running in self._keeper.all():
                         self._give_up(running, interrupt(running.attempt))

@@ -1,8 +1,34 @@
-"""Adapts the processes of Celery's prefork pool, which billiard runs, to jobs whose outcomes are in the store."""
+"""Celery's pools: which one runs, and its processes, adapted to jobs whose outcomes are in the store."""
 
 from __future__ import annotations
 
+import sys
+from multiprocessing import process
+from typing import Any
+
 from billiard import pool
+from celery.concurrency import get_implementation
+
+#: Of the worker's parent, before billiard starts anything.
+_MAIN_PROCESS = process.current_process()
+
+#: Celery's modules of the pools in which jobs can run, and the names that CELERY_POOL has for them.
+_POOLS = {
+    "celery.concurrency.prefork": "prefork",
+    "celery.concurrency.thread": "threads",
+    "celery.concurrency.solo": "solo",
+}
+
+
+def pool_name(chosen: Any) -> str:
+    """The name of the pool that Celery is to run; ends the worker where jobs cannot run in it."""
+    module = get_implementation(chosen).__module__
+    if module not in _POOLS:
+        print(
+            f"jobgate: the pool {module} cannot run jobs; choose one of {', '.join(_POOLS.values())}", file=sys.stderr
+        )
+        raise SystemExit(2)
+    return _POOLS[module]
 
 
 def prepare_child() -> None:
@@ -13,3 +39,6 @@ def prepare_child() -> None:
     """
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 1
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL = 0
+    # For `multiprocessing` in tasks: billiard puts its own object there, which forbids child processes and whose key
+    # does not reach a process that is spawned.
+    process._current_process = _MAIN_PROCESS  # type: ignore[attr-defined]  # their stubs leave it out

@@ -34,12 +34,13 @@ def shrink(state: Any, n: int, spare: int) -> dict[str, str]:
 class ParentControl:
     """The commands of one worker. `parent` is the pid that listens to the broker."""
 
-    def __init__(self, app: Celery, word: Word, parent: int, pool: str) -> None:
+    def __init__(self, app: Celery, word: Word, parent: int) -> None:
         self._app = app
         self._word = word
         self._parent = parent
-        self._pool = pool
         self.name = ""
+        #: The name of the pool that runs; the command line of the worker may choose another than the settings.
+        self.pool = ""
 
     def obey(self, command: Command) -> Outcome | None:
         """None where only the registry can show what came of it: when this process is among those that end."""
@@ -53,8 +54,8 @@ class ParentControl:
         return self._listen(verb, argument)
 
     def _resize(self, verb: str, number: int) -> Outcome:
-        if self._pool != "prefork":
-            return Outcome(False, f"a pool of {self._pool} keeps its size: restart it with another CELERY_CONCURRENCY")
+        if self.pool != "prefork":
+            return Outcome(False, f"a pool of {self.pool} keeps its size: restart it with another CELERY_CONCURRENCY")
         if verb is Verb.GROW:
             return self._ask("pool_grow", n=number)
         return self._ask(SHRINK, n=number, spare=os.getpid())

@@ -26,7 +26,7 @@ from executors import assembly, logs
 from executors.adoption import Adoption
 from executors.carrier import Carrier, Role
 from executors.celery_app import make_celery
-from executors.celery_child import prepare_child
+from executors.celery_child import pool_name, prepare_child
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
@@ -77,7 +77,10 @@ class Worker:
         self._making = threading.Lock()
         self._children: set[int] = set()
         self.app = make_celery(settings, self.queues)
-        self._control = ParentControl(self.app, self._word, self._parent, settings.celery_pool)
+        # The command line may name others, see `_set_up`.
+        self._pool: str = settings.celery_pool
+        self._concurrency = settings.celery_concurrency
+        self._control = ParentControl(self.app, self._word, self._parent)
         self._control.name = f"celery@{host()}"
         for name in (UNKNOWN, CANARY, *(task.name for task in self.registry)):
             self._register(name)
@@ -100,7 +103,7 @@ class Worker:
         hide_from_log(CANARY)
         signals.after_setup_logger.connect(self._log, weak=False)
         signals.celeryd_init.connect(self._named, weak=False)
-        signals.celeryd_after_setup.connect(self._listen_to_canaries, weak=False)
+        signals.celeryd_after_setup.connect(self._set_up, weak=False)
         signals.worker_process_init.connect(self._begin, weak=False)
         signals.worker_process_shutdown.connect(self._end, weak=False)
         signals.worker_ready.connect(self._ready, weak=False)
@@ -110,14 +113,14 @@ class Worker:
 
     @property
     def own_processes(self) -> bool:
-        return self._settings.celery_pool == "prefork"
+        return self._pool == "prefork"
 
     def carrier(self) -> Carrier:
         """The carrier of this process, made on first use: nothing that has threads may exist before a fork."""
         with self._making:
             if self._carrier is None:
-                slots = self._settings.celery_concurrency if self._settings.celery_pool == "threads" else 1
-                pool, word, control = self._settings.celery_pool, self._word, self._control
+                slots = self._concurrency if self._pool == "threads" else 1
+                pool, word, control = self._pool, self._word, self._control
                 role = Role(control.name, self._instance, slots, pool, word, control.obey, self._remedy.take_in)
                 self._carrier = Carrier(self._settings, self.registry, role)
             return self._carrier
@@ -170,8 +173,12 @@ class Worker:
         """Before Celery uses the node name anywhere: commands by wire reach every worker of one name."""
         self._control.name = instance.hostname = self._name.reserve(sender, self._instance)
 
-    def _listen_to_canaries(self, instance: Any, **_: Any) -> None:
-        """After Celery's own choice of queues, which `-Q` may have narrowed: the registry names those that are left."""
+    def _set_up(self, instance: Any, **_: Any) -> None:
+        """After Celery has read its command line, which may name another pool and size than the settings, and with `-Q`
+        fewer queues: the registry names those that are left."""
+        self._pool = pool_name(instance.pool_cls)
+        self._concurrency = 1 if self._pool == "solo" else instance.concurrency
+        self._control.pool = self._pool
         chosen = instance.app.amqp.queues.consume_from
         self._word.queues = [queue for queue in self.queues if queue in chosen]
         name = canary_queue(self._instance)
@@ -180,6 +187,8 @@ class Worker:
 
     def _begin(self, **_: Any) -> None:
         """A child that cannot start must say why and go: Celery would take its silence for health."""
+        if os.getpid() == self._parent:  # the pool `solo` has no processes; `_ready` follows
+            return
         prepare_child()
         try:
             self.carrier()
@@ -195,7 +204,7 @@ class Worker:
             sender.hub.on_tick.add(lambda: self._turned(sender))
         assembly.warn_if_empty(self.registry, self._settings)
         name = self._control.name
-        print(f"Jobgate worker {name}: {self._settings.celery_pool} x {self._settings.celery_concurrency}, "
+        print(f"Jobgate worker {name}: {self._pool} x {self._concurrency}, "
               f"{len(self.registry)} tasks, queues {', '.join(self._word.queues)}", flush=True)  # fmt: skip
 
     def _watch(self, sender: Any) -> None:

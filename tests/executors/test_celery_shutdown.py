@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,8 @@ from tasks.job import Mode, State, Submission
 from tasks.registry import Registry
 from tasks.store import rings
 from tasks.store.store import open_store
+from tests.executors.conftest import Deploy
+from tests.support.waiting import eventually
 
 
 @task(name="shutdown.never")
@@ -66,3 +70,31 @@ async def test_a_process_that_shuts_down_hands_its_messages_back(
     assert (found.status, found.attempt) == (State.PENDING, 0)
     assert await store.run(rings.RUNG) == [], "the relay may dispatch it again"
     await store.stop()
+
+
+@pytest.mark.parametrize("whom", ["the worker", "its processes"])
+def test_a_cold_shutdown_gives_jobs_back_unharmed(
+    deploy: Deploy, make_database: Callable[[str], str], make_broker: Callable[[str], str], tmp_path: Path, whom: str
+) -> None:
+    """SIGQUIT of the worker, and SIGTERM of its processes, which is what Celery's `terminate` sends."""
+    deployment = deploy(make_database("sqlite"), pool="prefork", broker_url=make_broker("redis"), slots=2)
+    gate = tmp_path / "gate"
+    jobs = [deployment.submit(name, str(gate)) for name in ("block", "report_async")]
+    for job in jobs:
+        deployment.reaches(job, "STARTED")
+    (worker,) = deployment.workers
+    if whom == "the worker":
+        os.kill(worker.pid, signal.SIGQUIT)
+        assert worker.ends(30)
+        deployment.workers.remove(worker)
+        worker.stop()
+        deployment.start_worker()
+    else:
+        for child in worker.children():
+            os.kill(child, signal.SIGTERM)
+    eventually(lambda: all(deployment.read(job)["attempt"] > 1 for job in jobs), 30, "they run again")
+    gate.touch()
+    for job in jobs:
+        done = deployment.ended(job, 40)
+        assert (done["status"], done["attempt"], done["retries"]) == ("SUCCESS", 2, 0)
+        assert deployment.statuses(job) == ["PENDING", "STARTED", "PENDING", "STARTED", "SUCCESS"]

@@ -7,6 +7,7 @@ import contextlib
 import decimal
 import logging
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -179,6 +180,16 @@ def disturb(folder: str) -> list[str]:
 @task(name="tests.switch_interval", **NO_RETRY)
 def switch_interval() -> float:
     return sys.getswitchinterval()
+
+
+@task(name="tests.start_processes", max_retries=0)
+def start_processes() -> list[int]:
+    """What two child processes of the body return: a forked one and a fresh interpreter."""
+    found: list[int] = []
+    for method in ("fork", "spawn"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            found += pool.map(abs, [-2 - len(found)])
+    return found
 
 
 @task(name="tests.leave_threads", **NO_RETRY)
