@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from typing import Any
 
 import click
+from billiard import active_children
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 from celery.app.task import Task as CeleryTask
@@ -32,7 +35,7 @@ from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, cana
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
 from executors.deafness import Remedy
 from executors.identity import host, make_instance
-from executors.leaving import LEFTOVERS, Leaving
+from executors.leaving import GRACE, LEFTOVERS, Leaving
 from executors.settings import Settings
 from executors.word import Word
 from executors.worker_name import WorkerName
@@ -76,6 +79,7 @@ class Worker:
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
         self._children: set[int] = set()
+        self._leaving = Leaving(last=self._end_at_once)
         self.app = make_celery(settings, self.queues)
         # The command line may name others, see `_set_up`.
         self._pool: str = settings.celery_pool
@@ -230,7 +234,7 @@ class Worker:
     def _start_anew_soon(self) -> None:
         """In any process: let the parent drain, and then begin again."""
         self._word.anew = True
-        self._shutting_down()
+        self._drain()
 
     def start_anew(self) -> None:
         """At the very end of the parent: become a new worker, of the same pid and command line, with today's code."""
@@ -245,13 +249,25 @@ class Worker:
         if carrier is not None:
             carrier.stop()
             if not self.own_processes:  # a process with bodies in threads, which may have left others behind
-                leaving = Leaving(last=self.start_anew)
-                leaving.code, leaving.closed = self.exit_code, True
-                leaving.within(LEFTOVERS)
+                self._leaving.code, self._leaving.closed = self.exit_code, True
+                self._leaving.within(LEFTOVERS)
+
+    def _end_at_once(self) -> None:
+        """The worker could not end in time: its processes must not outlive it."""
+        for child in active_children():
+            with contextlib.suppress(OSError):
+                os.kill(child.pid, signal.SIGKILL)
+        self.start_anew()
+
+    def _drain(self) -> None:
+        self._word.drain_at = time.monotonic() + self._settings.drain_timeout
 
     def _shutting_down(self, **_: Any) -> None:
+        if os.getpid() != self._parent:  # a process that a body forked has Celery's signal handlers
+            return
+        self._drain()
         patience = self._settings.drain_timeout
-        self._word.drain_at = time.monotonic() + patience
+        self._leaving.within(patience + GRACE)
         if running := len(state.active_requests):
             words = (
                 f"jobgate: waiting up to {patience:g} s for the jobs that run ({running}), then the rest is given back"

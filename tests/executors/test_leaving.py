@@ -7,10 +7,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from executors.leaving import GRACE
 from tests.executors.conftest import Deploy
+from tests.support.servers import Postgres
+from tests.support.waiting import eventually
 
 #: Seconds beside a busy machine.
 PATIENCE = GRACE + 20
@@ -83,3 +86,25 @@ def test_a_worker_says_what_it_waits_for(
     (tmp_path / "gate").touch()
     assert deployment.ended(job)["attempt"] == 1
     assert worker.ends(PATIENCE)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", None])
+def test_a_silent_database_holds_no_end_up(
+    deploy: Deploy, make_broker: Callable[[str], str], tmp_path: Path, pool: str | None
+) -> None:
+    """A server whose processes stand still takes connections and statements, and answers none."""
+    postgres = Postgres(tmp_path / "postgres")
+    try:
+        broker = make_broker("redis") if pool else ""
+        environment = {"JOBGATE_DRAIN_TIMEOUT": "1"}
+        deployment = deploy(postgres.fresh(), pool=pool, broker_url=broker, slots=1, environment=environment)
+        deployment.reaches(deployment.submit("block", str(tmp_path / "gate")), "STARTED")
+        process = deployment.workers[0] if pool else deployment.gateway
+        children = psutil.Process(process.pid).children(recursive=True)
+        with postgres.silent():
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.ends(1 + PATIENCE)
+            eventually(lambda: not any(child.is_running() for child in children), 10, "its processes end with it")
+        (tmp_path / "gate").touch()
+    finally:
+        postgres.stop()

