@@ -20,6 +20,11 @@ from tasks.store.store import HEAD, JobStore
 _PATIENCE = 15.0
 
 
+def examine(settings: Settings) -> Diagnosis:
+    """Runs `diagnose` on an event loop of its own."""
+    return asyncio.run(diagnose(settings))
+
+
 async def diagnose(settings: Settings) -> Diagnosis:
     """Examine a deployment from outside: no gateway has to run, and nothing is changed, made or migrated."""
     found: list[Finding] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -61,7 +60,7 @@ def doctor(context: typer.Context, json_: AsJson = False) -> None:
 
 
 def _examine() -> Mapping[str, Any]:
-    found = asyncio.run(importlib.import_module("executors.doctor").diagnose(local_stack.settings()))
+    found = importlib.import_module("executors.doctor").examine(local_stack.settings())
     seen: Mapping[str, Any] = msgspec.to_builtins(found)
     return seen
 

@@ -9,14 +9,15 @@ from itertools import compress
 from operator import not_
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from msgspec import Struct
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tasks.errors import ConfigurationError, JobgateError
+
+if TYPE_CHECKING:  # the command line reads settings, which import this module: SQLAlchemy takes 0.2 s to import
+    from sqlalchemy.engine import URL
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 Rows = list[tuple[Any, ...]]
 
@@ -93,6 +94,9 @@ _MODULES = {"sqlite": "tasks.store.sqlite", "postgresql": "tasks.store.postgres"
 
 def parse_url(text: str) -> URL:
     """The URL of a supported database, or ConfigurationError."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - see the top of the module
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - likewise
+
     try:
         url = make_url(text)
     except ArgumentError:
