@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,11 +25,13 @@ from tasks.private_files import create_private
 from tasks.store.backend import absent_file
 
 _SQLITE = "sqlite+aiosqlite"
+#: Seconds for a connection to PostgreSQL.
+_CONNECTING = 10
 #: By kind of database: the driver, and what it is told. On SQLite: seconds to wait for another process's transaction;
 #: on PostgreSQL: those for a connection, and those for a statement.
 _DRIVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sqlite": (_SQLITE, {"isolation_level": None, "timeout": 30}),
-    "postgresql": ("postgresql+asyncpg", {"timeout": 10, "command_timeout": 120}),
+    "postgresql": ("postgresql+asyncpg", {"timeout": _CONNECTING, "command_timeout": 120}),
 }
 #: Classes of SQLSTATE that pass: connection, rollback (a deadlock), resources, an operator's work, the system.
 _PASSING = ("08", "40", "53", "57", "58")
@@ -79,6 +81,12 @@ class Database:
         return [name for name in self.tables.tables if name not in there]
 
     async def create(self) -> None:
+        """Make the tables that are not there. Raises StoreUnavailable and ConfigurationError."""
+        if self._url is not None and self._url.get_backend_name() == "postgresql":
+            from tasks.pg_pooler import refuse_shared_sessions  # noqa: PLC0415 - its driver is part of an extra
+
+            with suppress(OSError, TimeoutError):  # then the transaction says what is wrong
+                await refuse_shared_sessions(self._engine(), "JOBGATE_PACKS_DATABASE_URL", _CONNECTING)
         async with self.writing() as connection:
             await connection.run_sync(self._create)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import compress, count
 from operator import not_
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from tasks import pg_session
 from tasks.errors import StoreUnavailable
+from tasks.pg_pooler import refuse_shared_sessions
 from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, parted, resolved
 from tasks.store.guards import CLOCK
 from tasks.store.statements import kind
@@ -76,6 +77,15 @@ def _arrays(cells: list[tuple[str, str]], shared: tuple[bool, ...], offset: int)
     return f"(SELECT {', '.join([*same, named])} FROM unnest({arrays}) AS given({named}))"
 
 
+@contextlib.contextmanager
+def _unreachable() -> Iterator[None]:
+    """Errors on the way to a connection."""
+    try:
+        yield
+    except (DBAPIError, *_DOWN) as error:
+        raise StoreUnavailable(f"the store cannot be reached: {error}") from error
+
+
 class Line:
     """A pooled connection kept for one purpose, talked to by its driver; a lost one is replaced at the next use."""
 
@@ -104,13 +114,11 @@ class Line:
 
     async def open(self) -> None:
         await self.drop()
-        try:
+        with _unreachable():
             self._connection = await self._engine.connect()
             pooled = await self._connection.get_raw_connection()
             self._driver = pooled.driver_connection
             await self._driver.execute(self._settings)
-        except (DBAPIError, *_DOWN) as error:
-            raise StoreUnavailable(f"the store cannot be reached: {error}") from error
 
     async def close(self) -> None:
         """Close it without a word: a silent server would keep a polite one waiting for `PATIENCE` seconds."""
@@ -163,6 +171,8 @@ class PostgresBackend:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        with _unreachable():
+            await refuse_shared_sessions(self.engine, "DATABASE_URL", PATIENCE)
         await self._writer.open()
         await self._reader.open()
 

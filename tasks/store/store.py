@@ -46,13 +46,13 @@ class JobStore(Reader):
         self.tallies = Tallies(backend.engine)
 
     async def start(self) -> None:
-        """Open the database. ConfigurationError if its schema is not this release's."""
+        """Open the database. ConfigurationError if its schema is not this release's, or sessions are shared."""
+        await self._backend.start()
         found = await self.revision()
         if found != HEAD:
             raise ConfigurationError(
                 f"the database has schema {found or 'none'}, this release needs {HEAD}: run `jobgate db upgrade` first"
             )
-        await self._backend.start()
         self.writer.start()
 
     async def stop(self) -> None:
