@@ -65,8 +65,9 @@ def queue_order(settings: Settings, admission: Admission) -> list[list[str]]:
     return order
 
 
-def claimer(settings: Settings, mode: Mode) -> Claimer:
-    return Claimer(owner=make_owner(), mode=mode, lease=settings.lease, grace=settings.cancel_grace)
+def claimer(settings: Settings, mode: Mode, name: str) -> Claimer:
+    """The right of this process, one of the worker `name`, to claim jobs."""
+    return Claimer(owner=make_owner(name), mode=mode, lease=settings.lease, grace=settings.cancel_grace)
 
 
 async def open_for(settings: Settings, mode: Mode, make: bool = True) -> JobStore:
@@ -163,7 +164,8 @@ def _executor(settings: Settings, store: JobStore, found: Registry, admission: A
     if settings.use_celery is True:
         return _relay(settings, store, admission)
     auto = settings.use_celery == "auto"
-    mine = claimer(settings, Mode.THREAD)
+    name = f"gateway@{host()}"
+    mine = claimer(settings, Mode.THREAD, name)
     runner = Runner(found, settings.result_max_bytes)
     if settings.executor:
         order = queue_order(settings, admission)
@@ -174,7 +176,7 @@ def _executor(settings: Settings, store: JobStore, found: Registry, admission: A
     threads = ThreadExecutor(store, runner, mine, settings.threads, order, strangers)
     executor = AutoExecutor(store, _relay(settings, store, admission), threads) if auto else threads
     offered = _offered(found, auto)
-    threads.heartbeat = Heartbeat(store, mine, f"gateway@{host()}", "threads", executor, offered)
+    threads.heartbeat = Heartbeat(store, mine, name, "threads", executor, offered)
 
     async def load() -> int:
         found.replace(await asyncio.to_thread(load_tasks, settings, anew=True))

@@ -231,8 +231,8 @@ def _slots(facts: Facts) -> Iterator[Finding]:
 
 def machine_of(worker: Worker) -> str:
     """What the processes of one machine have in common: its boot, whatever its containers are called."""
-    parts = worker.owner.split("/")
-    return parts[1].partition("-")[0] if len(parts) == 5 and parts[1] != UNKNOWN_BOOT else worker.host
+    parts = worker.owner.split("/", 5)
+    return parts[1].partition("-")[0] if len(parts) >= 5 and parts[1] != UNKNOWN_BOOT else worker.host
 
 
 def _on_sqlite(facts: Facts) -> bool:

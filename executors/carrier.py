@@ -233,7 +233,7 @@ class Carrier:
     async def _start(self) -> None:
         settings = self._settings
         self._store = await assembly.open_for(settings, Mode.CELERY)
-        claimer = assembly.claimer(settings, Mode.CELERY)
+        claimer = assembly.claimer(settings, Mode.CELERY, self._role.name)
         self._params: Mapping[str, Any] = claimer.params
         self._admission = Admission(self._registry, settings.defaults)
         self._reports = Reports(self._store, claimer.owner)

@@ -19,10 +19,21 @@ def host() -> str:
     return socket.gethostname()
 
 
-def make_owner() -> str:
-    """`host/boot/pid/start/nonce`. Call it in the process that it names, after any fork."""
+def make_owner(name: str = "") -> str:
+    """`host/boot/pid/start/nonce`, and the worker's name if it has one: `/celery@host`.
+
+    Call it in the process that it names, after any fork. The name stays readable in jobs and attempts when the registry
+    has forgotten the process.
+    """
     pid = os.getpid()
-    return "/".join([host(), _boot(), str(pid), _start_of(pid) or "0", secrets.token_hex(4)])
+    parts = [host(), _boot(), str(pid), _start_of(pid) or "0", secrets.token_hex(4)]
+    return "/".join([*parts, name] if name else parts)
+
+
+def shown_owner(owner: str) -> str:
+    """An owner for people: `celery@host (pid 7)`, or with the host where it has no name."""
+    parts = owner.split("/", 5)
+    return owner if len(parts) < 5 else f"{parts[5] if len(parts) == 6 else parts[0]} (pid {parts[2]})"
 
 
 def make_instance() -> str:
@@ -35,8 +46,8 @@ def is_dead(owner: str) -> bool:
 
     False for what cannot be told: other hosts, other boots, other containers with a boot id of their own.
     """
-    parts = owner.split("/")
-    if len(parts) != 5 or UNKNOWN_BOOT in parts or parts[:2] != [host(), _boot()] or not parts[2].isdigit():
+    parts = owner.split("/", 5)
+    if len(parts) < 5 or UNKNOWN_BOOT in parts or parts[:2] != [host(), _boot()] or not parts[2].isdigit():
         return False
     return _has_gone(int(parts[2]), parts[3])
 

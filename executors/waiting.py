@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from executors.base import Health
+from executors.identity import shown_owner
 from executors.reason import Reason, failure_of, in_seconds, serving, shown, state_of, up
 from executors.remedy import REMEDIES
 from tasks.job import Job, Mode, State
@@ -63,7 +64,7 @@ def _given_back(found: Situation, _: Health) -> Reason | None:
         code="given_back",
         detail=f"attempt {job.attempt} was given back unharmed by a worker that shut down; it used up no retry",
         blocking=False,
-        data={"attempt": job.attempt, "given_back_by": found.finished_by},
+        data={"attempt": job.attempt, "given_back_by": job.finished_by and shown_owner(job.finished_by)},
     )
 
 
@@ -116,7 +117,7 @@ def _concurrency_limited(found: Situation, _: Health) -> Reason | None:
         return None
     names = {worker.owner: shown(worker) for worker in found.workers}
     running = [
-        {"id": one.id, "worker": names.get(one.owner, one.owner), "started_at": moment(one.started_at)}
+        {"id": one.id, "worker": names.get(one.owner) or shown_owner(one.owner), "started_at": moment(one.started_at)}
         for one in limit.holders
     ]
     first = f"{running[0]['id']} on {running[0]['worker']} since {running[0]['started_at']}"

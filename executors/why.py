@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from executors.base import Health
+from executors.identity import shown_owner
 from executors.reason import Explanation, Reason, failure_of, in_seconds, is_live, shown
 from executors.remedy import REMEDIES
 from executors.waiting import waiting
-from tasks.job import State
+from tasks.job import REAPER, State
 from tasks.moment import moment, moment_or_none
 from tasks.store.situation import Situation
 from tasks.worker import Worker
@@ -43,7 +44,7 @@ def _ended(found: Situation) -> Reason:
             "status": job.status,
             "finished_at": at,
             "attempt": job.attempt,
-            "ended_by": found.finished_by,
+            "ended_by": job.finished_by and shown_owner(job.finished_by.removeprefix(REAPER)),
             "runtime": job.runtime,
             "error": _error(found),
             "result_expired": job.result_expired,
@@ -80,7 +81,7 @@ def _holder(found: Situation) -> Reason | None:
     seen = (
         "is not in the registry" if worker is None else f"last showed life at {in_seconds(worker.seen_at, found.now)}"
     )
-    who = str(job.owner) if worker is None else shown(worker)
+    who = shown_owner(str(job.owner)) if worker is None else shown(worker)
     return Reason(
         code="worker_silent",
         detail=f"worker {who} has it since {in_seconds(job.started_at or 0, found.now)} and {seen}; "

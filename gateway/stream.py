@@ -127,7 +127,7 @@ def _status_view(event: Event) -> StatusView:
         at=moment(event.at),
         attempt=event.attempt,
         runtime=event.runtime,
-        worker=event.owner,
+        worker=views.worker_of(event.owner),
         error=views.error_view(event),
     )
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, structs
 
 from executors.base import Health
+from executors.identity import shown_owner
 from tasks.job import Event, Job, LogLine, Mode, State
 from tasks.moment import moment, moment_or_none
 
@@ -40,7 +41,10 @@ class ErrorView(Struct, frozen=True, kw_only=True):
 
 
 class JobView(Struct, frozen=True, kw_only=True):
-    """A job. `attempt` counts runs, `retries` the failed ones; `status` is one of Celery's words."""
+    """A job. `attempt` counts runs, `retries` the failed ones; `status` is one of Celery's words.
+
+    `worker` is the process that runs it, or that ran its last attempt when it has ended: `celery@host (pid 4711)`.
+    """
 
     id: Id
     task: str
@@ -184,8 +188,13 @@ def job_view(job: Job) -> JobView:
         kwargs=kwargs,
         soft_time_limit=job.soft_time_limit,
         time_limit=job.time_limit,
-        worker=job.owner,
+        worker=worker_of(job.ran_by),
     )
+
+
+def worker_of(owner: str | None) -> str | None:
+    """The worker process as people call it."""
+    return None if owner is None else shown_owner(owner)
 
 
 def error_view(of: Job | Event) -> ErrorView | None:
@@ -201,7 +210,7 @@ def attempt_view(event: Event) -> AttemptView:
         started_at=moment_or_none(event.started_at),
         ended_at=moment(event.at),
         runtime=event.runtime,
-        worker=event.owner,
+        worker=worker_of(event.owner),
         error=error_view(event),
     )
 

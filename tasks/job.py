@@ -99,6 +99,11 @@ class NewJob(Struct, frozen=True, kw_only=True):
     key_limit: int | None = None
 
 
+#: Begins `finished_by` of an attempt that the reaper ended; the owner that was lost follows. Not the owner alone: a
+#: process must be able to tell an end that it wrote from one that was written for it.
+REAPER = "reaper of "
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """One row of the record. Times are milliseconds since the epoch on the store's clock, durations seconds.
 
@@ -141,10 +146,18 @@ class Job(Struct, frozen=True, kw_only=True):
     tags: str | None = None
     retry_of: str | None = None
     rung_at: int | None = None
+    finished_by: str | None = None
 
     @property
     def is_final(self) -> bool:
         return self.finished_at is not None
+
+    @property
+    def ran_by(self) -> str | None:
+        """The owner that runs it, or that ran the last attempt of a job that has ended."""
+        if self.owner is not None or not self.is_final or self.finished_by is None:
+            return self.owner
+        return self.finished_by.removeprefix(REAPER)
 
 
 class Attempt(Struct, frozen=True):

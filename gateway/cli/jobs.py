@@ -19,7 +19,7 @@ FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 MAX_PAGE = 200
 #: Seconds of one question while waiting: as long as a progress bar may stand still.
 _LOOK = 1.0
-_COLUMNS = ("id", "task", "status", "queue", "priority", "attempt", "created", "runtime", "error")
+_COLUMNS = ("id", "task", "status", "queue", "priority", "attempt", "created", "runtime", "worker", "error")
 _WAITING_FIELDS = ("eta", "expires", "countdown", "queue", "priority", "max_retries", "soft_time_limit", "time_limit")
 
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most; 0 waits for ever.", min=0)]
@@ -198,6 +198,7 @@ def show_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
             *(job[name] for name in _COLUMNS[:6]),
             output.moment(job["created_at"]),
             job["runtime"],
+            job["worker"],
             _error(job),
         )
         for job in jobs

@@ -53,7 +53,6 @@ class Situation(Struct, frozen=True, kw_only=True):
 
     now: int
     job: Job
-    finished_by: str | None
     ahead: int
     limits: Sequence[Limit]
     workers: Sequence[Worker]
@@ -62,7 +61,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 
 async def situation_of(reader: Reader, job_id: str, order: Order) -> Situation | None:
     """Where the job stands; None if there is none. Raises StoreUnavailable."""
-    mine = select(*_JOB, jobs.c.rank, jobs.c.number, jobs.c.finished_by, reader.clock.label("now"))
+    mine = select(*_JOB, jobs.c.rank, jobs.c.number, reader.clock.label("now"))
     known = select(workers).order_by(workers.c.name, workers.c.owner)
     found, registry = await reader.ask(mine.where(jobs.c.id == job_id), known)
     if not found:
@@ -71,7 +70,6 @@ async def situation_of(reader: Reader, job_id: str, order: Order) -> Situation |
     return Situation(
         now=row.now,
         job=to_job(tuple(row)[: len(_JOB)]),
-        finished_by=row.finished_by,
         ahead=await _ahead(reader, row, order),
         limits=await _limits(reader, row) if row.limit_name else [],
         workers=[to_worker(worker) for worker in registry],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.job import REAPER
 from tasks.store.statements import WAITING, rank, table
 
 #: Milliseconds until the next delayed job is due; NULL when none is delayed.
@@ -30,13 +31,10 @@ _OVERRAN = """(time_limit IS NOT NULL AND lease_until >= started_at + time_limit
 _REAPED = f"""CASE WHEN cancel_requested_at IS NOT NULL THEN 'REVOKED' WHEN {_OVERRAN} THEN 'FAILURE'
     WHEN losses < max_losses THEN 'RETRY' ELSE 'FAILURE' END"""
 
-#: Not the owner himself: he must be able to tell an end that he wrote from one that was written over him.
-_REAPER = "reaper of "
-
 #: End or requeue the attempts whose lease has run out. Returns id, task, status, error_code, the
 #: owner that was lost, limit_name.
 REAP = f"""
-UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_by = '{_REAPER}' || owner,
+UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_by = '{REAPER}' || owner,
     finished_at = CASE {_REAPED} WHEN 'RETRY' THEN NULL ELSE {{now}} END,
     losses = losses + CASE WHEN cancel_requested_at IS NULL AND NOT {_OVERRAN} THEN 1 ELSE 0 END,
     failures = failures + CASE WHEN cancel_requested_at IS NULL AND {_OVERRAN} THEN 1 ELSE 0 END,
@@ -52,7 +50,7 @@ UPDATE jobs SET status = {_REAPED}, owner = NULL, lease_until = NULL, finished_b
 WHERE number {{among (}}
     SELECT number FROM jobs WHERE status = 'STARTED' AND lease_until < {{now}} LIMIT :n {{skip_locked}}{{)}}
     AND status = 'STARTED' AND lease_until < {{now}}
-RETURNING id, task, status, error_code, substr(finished_by, {len(_REAPER) + 1}), limit_name"""
+RETURNING id, task, status, error_code, substr(finished_by, {len(REAPER) + 1}), limit_name"""
 
 #: Who runs something now, or stands in the registry.
 OWNERS = "SELECT owner FROM jobs WHERE status = 'STARTED' UNION SELECT owner FROM workers"

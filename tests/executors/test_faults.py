@@ -197,14 +197,22 @@ async def test_an_attempt_that_lost_its_lease_goes_back_to_wait_and_is_not_calle
 
 def test_a_living_process_is_never_called_dead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert not identity.is_dead(identity.make_owner())
+    assert not identity.is_dead(identity.make_owner("w/1@host"))
     hidden = identity.make_owner()
     monkeypatch.setattr(identity, "_start_of", lambda pid: None)  # a /proc that cannot be read
     assert not identity.is_dead(hidden)
     gone = hidden.split("/")
     gone[2] = str(_unused_pid())
     assert identity.is_dead("/".join(gone))
+    assert identity.is_dead("/".join([*gone, "w/1@host"]))
     monkeypatch.setattr(identity, "_BOOT", tmp_path / "none")
     assert not identity.is_dead(identity.make_owner())
+
+
+def test_an_owner_is_shown_by_its_workers_name() -> None:
+    assert identity.shown_owner(identity.make_owner("w/1@host")) == f"w/1@host (pid {os.getpid()})"
+    assert identity.shown_owner(identity.make_owner()) == f"{identity.host()} (pid {os.getpid()})"
+    assert identity.shown_owner("hand") == "hand"
 
 
 def _unused_pid() -> int:

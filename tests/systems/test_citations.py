@@ -104,7 +104,8 @@ def test_the_owners_worker_command(site: Deployment, tmp_path: Path) -> None:
         def mine() -> set[str]:
             """Its children, who have a slot each."""
             workers = call(site, "GET", "/api/v1/workers")["workers"]
-            return {each["owner"] for each in workers if each["queues"] == ["citations"] and each["slots"] == 1}
+            serves = [each for each in workers if each["queues"] == ["citations"] and each["slots"] == 1]
+            return {f"{each['name']} (pid {each['pid']})" for each in serves}
 
         eventually(lambda: len(mine()) == 2, 60, "two slots serve that queue and no other")
         children = mine()

@@ -16,7 +16,7 @@ def test_a_job_is_accepted_run_and_read(deployment: Deployment) -> None:
     assert (accepted["status"], accepted["attempt"], accepted["started_at"]) == ("PENDING", 0, None)
     done = deployment.ended(accepted)
     assert (done["status"], done["result"], done["error"]) == ("SUCCESS", 3, None)
-    assert (done["attempt"], done["retries"], done["worker"], done["tags"]) == (1, 0, None, ["sum"])
+    assert (done["attempt"], done["retries"], done["tags"]) == (1, 0, ["sum"])
     assert done["created_at"] <= done["due_at"] <= done["started_at"] <= done["finished_at"]
     assert 0 <= done["runtime"] < 5
     assert deployment.get(done, "/result") == 3
@@ -38,14 +38,23 @@ def test_an_attempt_names_its_worker(deployment: Deployment, ledger: Ledger) -> 
     done = deployment.run("note_pid", str(ledger))
     (attempt,) = deployment.get(done, "/attempts")["attempts"]
     assert (attempt["attempt"], attempt["status"]) == (1, "SUCCESS")
-    assert attempt["worker"].split("/")[2] == ledger.lines()[0]
+    workers = deployment.client.get("/api/v1/workers").json()["workers"]
+    (name,) = {each["name"] for each in workers if str(each["pid"]) == ledger.lines()[0]}
+    assert attempt["worker"] == f"{name} (pid {ledger.lines()[0]})"
+    events = [data["worker"] for kind, data in deployment.events(done) if kind == "status"]
+    assert events == [None, attempt["worker"], attempt["worker"]]
+    (listed,) = [job for job in deployment.client.get("/api/v1/jobs").json()["jobs"] if job["id"] == done["id"]]
+    assert done["worker"] == listed["worker"] == attempt["worker"], "the job keeps it after its end"
 
 
-def test_a_running_job_names_its_worker(deployment: Deployment) -> None:
+def test_a_running_job_names_its_worker_and_a_waiting_one_none(deployment: Deployment) -> None:
     with deployment.busy(1):
         (running,) = deployment.client.get("/api/v1/jobs?status=STARTED").json()["jobs"]
-        owners = {worker["owner"] for worker in deployment.client.get("/api/v1/workers").json()["workers"]}
-        assert running["worker"] in owners
+        workers = deployment.client.get("/api/v1/workers").json()["workers"]
+        assert running["worker"] in {f"{each['name']} (pid {each['pid']})" for each in workers}
+    waiting = deployment.submit("add", 1, countdown=60)
+    assert waiting["worker"] is None
+    assert deployment.client.post(f"/api/v1/jobs/{waiting['id']}/cancel").json()["job"]["worker"] is None
 
 
 def test_a_task_without_a_queue_uses_the_default_one(deployment: Deployment) -> None:
