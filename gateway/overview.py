@@ -17,7 +17,10 @@ from tasks.task import Task
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
-    """A registered task. `arguments` is the JSON Schema of its keyword arguments."""
+    """A registered task. `arguments` is the JSON Schema of its keyword arguments.
+
+    `needs` says what this deployment lacks to run it, such as a setting; empty where it can run.
+    """
 
     name: str
     queue: str
@@ -32,6 +35,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     max_losses: int
     fallback: bool
     is_async: bool
+    needs: str
     arguments: dict[str, Any]
 
 
@@ -119,5 +123,6 @@ def task_view(task: Task[..., Any]) -> TaskView:
         max_losses=task.max_losses,
         fallback=task.fallback,
         is_async=task.is_async,
+        needs="" if task.needs is None else task.needs(),
         arguments=task.signature.schema(),
     )

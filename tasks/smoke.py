@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tasks.errors import SmokeFailed
+from tasks.errors import NotConfigured, SmokeFailed
 from tasks.job import FINAL, State
 
 #: Seconds that one request waits for a job.
@@ -46,6 +46,11 @@ class Smoke:
             why = (job["error"] or {}).get("message") or f"still {job['status']} after {looks * _LOOK} s"
             raise SmokeFailed(f"{job['task']} ({job_id}): {why}")
         return job["result"]
+
+    def needs(self, lack: str) -> None:
+        """Raise NotConfigured with what the deployment lacks, unless `lack` is empty."""
+        if lack:
+            raise NotConfigured(lack)
 
     def check(self, holds: Any, what: str) -> None:
         """Raise SmokeFailed unless it holds."""

@@ -76,12 +76,13 @@ _PANELS: tuple[tuple[str, tuple[Callable[..., Any], ...]], ...] = (
     (JOBS, (jobs.submit, jobs.status, jobs.result, jobs.attempts, jobs.wait, jobs.why, jobs.logs, jobs.list_)),
     (JOBS, (steer.cancel, steer.retry, steer.hold, steer.release, bulk.delete, bulk.bulk)),
     (SHOW, (overview.tasks, overview.limits, overview.stats, overview.audit)),
-    (RUN, (processes.serve, processes.scheduler, health.check, health.doctor, smoke.smoke, record.config)),
+    (RUN, (processes.serve, health.check, health.doctor, smoke.smoke, record.config)),
 )
 for panel, commands in _PANELS:
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
-app.command("worker", rich_help_panel=RUN, context_settings=processes.PASS_ON)(processes.worker)
+for process in (processes.worker, processes.scheduler):
+    app.command(rich_help_panel=RUN, context_settings=processes.PASS_ON)(process)
 for group in (queues.app, workers.app, schedules.app):
     app.add_typer(group, rich_help_panel=SHOW)
 app.add_typer(record.db, rich_help_panel=RUN)

@@ -8,10 +8,14 @@ from typing import Annotated, Never
 
 import typer
 
-from gateway.cli import health, local_stack
+from gateway.cli import health, local_stack, output
 
 #: What comes after the command goes to Celery as it is.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+#: Celery's levels that LOG_LEVEL does not have.
+_LEVELS = {"CRITICAL": "ERROR", "FATAL": "ERROR", "WARN": "WARNING"}
 
 
 def serve() -> None:
@@ -34,13 +38,27 @@ def worker(
     become("executors.celery_worker", *(options or []))
 
 
-def scheduler() -> None:
+def scheduler(
+    loglevel: Annotated[str | None, typer.Option("--loglevel", "-l", help="In the place of LOG_LEVEL.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[CELERY OPTION]...", help="Options of `celery beat`, without effect.")
+    ] = None,
+) -> None:
     """Start the scheduler, which keeps jobs moving where no gateway runs."""
-    become("executors.scheduler")
+    level = {} if loglevel is None else {"LOG_LEVEL": _LEVELS.get(loglevel.upper(), loglevel.upper())}
+    if options:
+        output.note(
+            f"jobgate: scheduler: {' '.join(options)} has no effect: schedules are kept in the database, and whoever "
+            "starts this process keeps its pid and its log"
+        )
+    become("executors.scheduler", **level)
 
 
-def become(module: str, *arguments: str) -> Never:
-    """Run a module of ours in the place of this command, on the broker of a stack that runs here."""
+def become(module: str, *arguments: str, **settings: str) -> Never:
+    """Run a module of ours in the place of this command, on the broker of a stack that runs here.
+
+    `settings` are variables that stand before those of the environment.
+    """
     sys.stdout.flush()
     command = [sys.executable, "-m", module, *arguments]
-    os.execve(sys.executable, command, local_stack.environment())  # noqa: S606 - our own module, no shell wanted
+    os.execve(sys.executable, command, {**local_stack.environment(), **settings})  # noqa: S606 - our own module, no shell wanted

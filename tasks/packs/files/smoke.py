@@ -12,7 +12,7 @@ _SAMPLES = ["report.pdf", "minutes.docx", "states.html", "guide-gb18030.txt"]
 
 
 def smoke(gateway: Smoke) -> Iterator[str]:
-    """Needs the samples in the files root, where the gateway puts them when it is empty."""
+    """Needs the samples in the files root, where a gateway with FILES_SAMPLES=1 puts them."""
     seen = gateway.job("tasks.file.analyze_file", "report.pdf")
     gateway.check(seen["type"] == "application/pdf" and seen["pages"] == 2, "report.pdf is a PDF of two pages")
     yield f"tasks.file.analyze_file: report.pdf has {seen['words']} words"

@@ -9,7 +9,7 @@ from tasks.smoke import Smoke
 
 def smoke(gateway: Smoke) -> Iterator[str]:
     told = gateway.get("/api/mail/sender")
-    gateway.check(not told["lacks"], f"mail can be sent: {told['lacks']}")
+    gateway.needs(told["lacks"])
     sender = told["sender"].rpartition("<")[2].rstrip(">")
     made = gateway.post(
         "/api/v1/jobs", {"task": "tasks.email.send_email", "args": [sender, "Jobgate's smoke test", "It works."]}

@@ -122,6 +122,25 @@ def test_a_process_is_replaced_by_the_one_it_starts(
     assert calls == [[sys.executable, sys.executable, "-m", module, *words[1:]]]
 
 
+@pytest.mark.parametrize(
+    ("words", "level", "without_effect"),
+    [
+        (["--loglevel=info"], "INFO", ""),
+        (["-l", "critical", "--pidfile=beat.pid"], "ERROR", "--pidfile=beat.pid"),
+        (["-s", "beat.db", "--max-interval", "5"], None, "-s beat.db --max-interval 5"),
+    ],
+)
+def test_the_scheduler_takes_the_options_of_celery_beat(
+    words: list[str], level: str | None, without_effect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[list[str], str | None]] = []
+    monkeypatch.setattr(os, "execve", lambda _, command, env: started.append((command[1:], env.get("LOG_LEVEL"))))
+    told = Shell({})("scheduler", *words).stderr
+    assert started == [(["-m", "executors.scheduler"], level)]
+    assert told.startswith(f"jobgate: scheduler: {without_effect} has no effect" if without_effect else "")
+    assert bool(told) == bool(without_effect)
+
+
 def test_exit_codes_of_a_process_are_its_own() -> None:
     done = run("serve", HOST="::")
     assert (done.returncode, done.stdout) == (2, "")
