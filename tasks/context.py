@@ -90,6 +90,11 @@ def current() -> Context:
     return _current.get()
 
 
+def running() -> Context | None:
+    """The context of the job that this code runs in; None outside of one."""
+    return _current.get(None)
+
+
 def enter(context: Context) -> None:
     """For the carrier: make `context` the current one."""
     _current.set(context)

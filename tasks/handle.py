@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from tasks.errors import ConfigurationError, JobFailed, JobNotFound, WaitTimeout
+from tasks.context import running
+from tasks.errors import ConfigurationError, JobFailed, JobNotFound, Unsupported, WaitTimeout
 from tasks.inventory import Expiry, Inventory
 from tasks.job import Job, Mode, State, Submission
 from tasks.schedule import Schedule, Spec
@@ -132,11 +133,16 @@ class Handle:
     async def ready_async(self) -> bool:
         return self._found(await client().read_async(self.id)).is_final
 
-    def get(self, timeout: float | None = None) -> Any:
-        """The result. Raises JobFailed if the job ended otherwise, WaitTimeout after `timeout` seconds."""
+    def get(self, timeout: float | None = None, *, disable_sync_subtasks: bool = True) -> Any:
+        """The result. Raises JobFailed if the job ended otherwise, WaitTimeout after `timeout` seconds.
+
+        Raises Unsupported inside a task, unless `disable_sync_subtasks` is False.
+        """
+        self._refuse_inside_tasks(disable_sync_subtasks)
         return self._outcome(client().wait(self.id, timeout))
 
-    async def get_async(self, timeout: float | None = None) -> Any:
+    async def get_async(self, timeout: float | None = None, *, disable_sync_subtasks: bool = True) -> Any:
+        self._refuse_inside_tasks(disable_sync_subtasks)
         return self._outcome(await client().wait_async(self.id, timeout))
 
     def cancel(self) -> State:
@@ -152,6 +158,15 @@ class Handle:
 
     def forget(self) -> None:
         """Nothing to do: no result waits for a reader, and each expires by itself after RESULT_EXPIRES."""
+
+    def _refuse_inside_tasks(self, refused: bool) -> None:
+        """See docs/decisions/0034-no-waiting-inside-tasks.md."""
+        if refused and (waiting := running()) is not None:
+            raise Unsupported(
+                f"job {waiting.id} may not wait for job {self.id}: it would keep its slot meanwhile, and where every "
+                "slot waits so, nothing runs any more. Submit the next step at the end of this task, or hand the id to "
+                "whoever needs the result; get(disable_sync_subtasks=False) waits all the same"
+            )
 
     def _found(self, job: Job | None) -> Job:
         if job is None:

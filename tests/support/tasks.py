@@ -529,15 +529,26 @@ async def share_loop() -> list[int]:
 def call(x: int) -> list[Any]:
     """Submits a job from inside of one and waits for it."""
     handle = add.apply_async((x,), {"y": 1}, priority=9)
-    result = handle.get(timeout=15)
+    result = handle.get(timeout=15, disable_sync_subtasks=False)
     return [handle.id, result, handle.ready(), str(handle.status)]
 
 
 @task(name="tests.call_async", **NO_RETRY)
 async def call_async(x: int) -> list[Any]:
     handle = await add.submit_async((x,), {"y": 1}, priority=9)
-    result = await handle.get_async(timeout=15)
+    result = await handle.get_async(timeout=15, disable_sync_subtasks=False)
     return [handle.id, result, await handle.ready_async(), str(await handle.status_async())]
+
+
+@task(name="tests.wait_for_own_job", **NO_RETRY)
+def wait_for_own_job() -> int:
+    """Waits as a task may not, without a limit."""
+    return int(add.delay(1, 1).get())
+
+
+@task(name="tests.wait_for_own_job_async", **NO_RETRY)
+async def wait_for_own_job_async() -> int:
+    return int(await (await add.delay_async(1, 1)).get_async())
 
 
 @task(name="tests.call_delay", **NO_RETRY)
@@ -550,7 +561,7 @@ def call_delay(x: int) -> str:
 def call_failing() -> list[str]:
     handle = throw.delay("odd")
     try:
-        handle.get(timeout=15)
+        handle.get(timeout=15, disable_sync_subtasks=False)
     except Exception as error:
         return [type(error).__name__, str(getattr(error, "code", "")), str(getattr(error, "type", ""))]
     return []

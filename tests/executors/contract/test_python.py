@@ -48,6 +48,15 @@ def test_a_task_submits_a_job_and_waits_for_its_result(deployment: Deployment, t
     assert inner["mode"] == deployment.mode
 
 
+def test_tasks_that_would_wait_for_jobs_of_their_own_are_refused(deployment: Deployment) -> None:
+    """More than there are slots: waiting, they would keep every slot from the jobs that they wait for."""
+    tasks = ["wait_for_own_job", "wait_for_own_job_async"] * deployment.slots
+    deployment.batch([{"task": task, "tags": ["waits"]} for task in tasks])
+    done = deployment.all_ended("waits", len(tasks))
+    assert {(job["status"], job["error"]["type"]) for job in done} == {("FAILURE", "Unsupported")}
+    assert all("may not wait for job" in job["error"]["message"] for job in done)
+
+
 def test_a_task_submits_a_job_and_goes_on(deployment: Deployment) -> None:
     done = deployment.run("call_delay", 4)
     assert deployment.ended(done["result"])["result"] == 5
