@@ -80,7 +80,7 @@ async def ready(call: Call) -> Reply:
         raise Refusal("not-ready", "the server is ending", [], [(b"retry-after", b"1")])
     await _check_store(call.control.store)
     carrier = await call.control.health()
-    store = Check(name="store", status="ok", detail="answers, and its schema is ours")
+    store = Check(name="store", status="ok", detail="reads and writes are answered, and its schema is ours")
     executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=public(carrier))
     checks = (store, executor, _check_queues(await call.control.store.unserved()))
     status = "ready" if all(check.status == "ok" for check in checks) else "degraded"
@@ -104,6 +104,10 @@ async def _check_store(store: JobStore) -> None:
         raise Refusal("not-ready", "store: it cannot be reached", [], [(b"retry-after", b"1")]) from error
     if found != HEAD:
         raise Refusal("not-ready", f"store: its schema is {found}, this release needs {HEAD}; migrate it")
+    if (problem := await store.health.write_problem()) is not None:
+        log.warning("not ready: the store takes no writes: %s", problem)
+        detail = "store: it takes no writes (a full disk, or a read-only database); the server's log has the reason"
+        raise Refusal("not-ready", detail, [], [(b"retry-after", b"1")])
 
 
 async def metrics(call: Call) -> Reply:

@@ -16,6 +16,7 @@ from metrics.schedules import Schedules
 from metrics.text import Families
 from tasks.errors import StoreUnavailable
 from tasks.store.backend import Rows
+from tasks.store.health import StoreHealth
 from tasks.store.schedule_store import ScheduleReader
 from tasks.store.tallies import Tallies
 from tasks.worker import Worker
@@ -43,6 +44,8 @@ class Ledger(Protocol):
 
     @property
     def engine(self) -> AsyncEngine: ...
+    @property
+    def health(self) -> StoreHealth: ...
     async def workers(self) -> Sequence[Worker]: ...
     async def look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows: ...
 
@@ -95,6 +98,7 @@ class Exposition:
 
     async def _collect(self) -> None:
         started = time.perf_counter()
+        probe = asyncio.create_task(self._store.health.write_problem(), name="jobgate-scrape-write")
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._tallies.fold(passes=PASSES)
@@ -103,6 +107,8 @@ class Exposition:
             _log.warning("a scrape could not read the store: %s", str(error) or "it took too long")
             self._instruments.collect_errors += 1
             self._instruments.gauges, self._read_at = None, float("-inf")
+        self._instruments.writable = await probe is None
+        self._instruments.store_errors = self._store.health.errors
         self._instruments.states = self._tallies.series["jobs"]
         self._instruments.collect_seconds = time.perf_counter() - started
 

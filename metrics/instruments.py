@@ -74,6 +74,10 @@ class Instruments(Collector):
         self.states: Mapping[Pair, Series] = {}
         #: None until it has been read: a counter that begins at 0 and then shows what was counted before is a reset.
         self.superseded: int | None = None
+        #: Whether the last write probe succeeded.
+        self.writable = False
+        #: Failed operations of this process, by kind.
+        self.store_errors: Mapping[str, int] = {}
         self.collect_errors = 0
         self.collect_seconds = 0.0
         self._registry = CollectorRegistry(auto_describe=False)
@@ -113,6 +117,7 @@ class Instruments(Collector):
             yield CounterMetricFamily(
                 "jobgate_jobs_superseded", "Outcomes that came too late and were refused.", value=self.superseded
             )
+        yield from self._store()
         yield CounterMetricFamily(
             "jobgate_collect_errors",
             "Scrapes of this process that could not read the store.",
@@ -121,6 +126,19 @@ class Instruments(Collector):
         yield GaugeMetricFamily(
             "jobgate_collect_duration_seconds", "How long reading the store took this time.", value=self.collect_seconds
         )
+
+    def _store(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily(
+            "jobgate_store_up", "1 if this process could read or write its store when it was scraped.", labels=["op"]
+        )
+        up.add_metric(["read"], self.gauges is not None)
+        up.add_metric(["write"], self.writable)
+        errors = CounterMetricFamily(
+            "jobgate_store_errors", "Reads and writes of this process that its store did not serve.", labels=["op"]
+        )
+        for operation, number in self.store_errors.items():
+            errors.add_metric([operation], number)
+        yield from (up, errors)
 
 
 def _standing(standing: Standing) -> Iterator[Metric]:

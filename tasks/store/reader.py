@@ -29,6 +29,7 @@ from tasks.queue import Pause
 from tasks.store import queues, rings, statements, upkeep
 from tasks.store.backend import Backend, Query, Rows
 from tasks.store.guards import CLOCK
+from tasks.store.health import StoreHealth
 from tasks.store.schema import audit, events, jobs, logs, workers
 from tasks.store.writer import to_job
 from tasks.worker import WORKER_TTL, Worker
@@ -50,6 +51,7 @@ class Reader:
     def __init__(self, backend: Backend, result_age: int = NEVER) -> None:
         self.engine = backend.engine
         self._backend = backend
+        self.health = StoreHealth(backend)
         self.result_age = result_age
         self._now: ColumnElement[int] = literal_column(CLOCK[self.engine.dialect.name], BigInteger)
 
@@ -168,7 +170,11 @@ class Reader:
 
     async def _look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows:
         """A small read of `statements`, past SQLAlchemy's pool and compiler: a quarter of the cost."""
-        return await self._backend.fetch(Query(sql, params, rows=rows))
+        try:
+            return await self._backend.fetch(Query(sql, params, rows=rows))
+        except StoreUnavailable:
+            self.health.failed("read")
+            raise
 
     async def ask(self, *queries: Executable) -> builtins.list[Sequence[Row[Any]]]:
         """What these reads found, one after the other on one connection."""
@@ -176,6 +182,7 @@ class Reader:
             async with self.engine.connect() as connection:
                 return [(await connection.execute(query)).fetchall() for query in queries]
         except (SQLAlchemyError, OSError, TimeoutError) as error:
+            self.health.failed("read")
             raise StoreUnavailable(f"the store cannot be read now: {type(error).__name__}") from error
 
     async def _fetch(self, query: Executable) -> Sequence[Row[Any]]:

@@ -274,6 +274,14 @@ cursors = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
+#: Holds a row for as long as the transaction of a write probe lasts, see `tasks.store.health`.
+probes = Table(
+    "probes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("filler", Text, nullable=False),
+)
+
 #: Rules that make jobs. `spec` is the JSON of a `tasks.schedule.Spec`, `declared` what code last said where it declares
 #: the schedule; a deleted one of these stays as a row, or the next start would bring it back. `token` marks whose tick
 #: moved the row last.

@@ -42,7 +42,7 @@ class JobStore(Reader):
     def __init__(self, backend: Backend, mode: Mode, result_age: int = NEVER) -> None:
         super().__init__(backend, result_age)
         self.mode = mode
-        self.writer = Writer(backend)
+        self.writer = Writer(backend, self.health)
         self.tallies = Tallies(backend.engine)
 
     async def start(self) -> None:
@@ -61,6 +61,7 @@ class JobStore(Reader):
 
     async def close(self) -> None:
         """Give the connections back; all that is needed where `start` failed."""
+        await self.health.stop()
         await self._backend.stop()
 
     async def revision(self) -> str | None:

@@ -18,6 +18,7 @@ from tasks.job import FINAL, Attempt, Job, NewJob, State
 from tasks.step import Step
 from tasks.store import limits, statements
 from tasks.store.backend import Backend, Item, Query, Refused, Rows, Then
+from tasks.store.health import StoreHealth
 
 log = logging.getLogger("jobgate.store")
 
@@ -118,8 +119,9 @@ class Batch:
 class Writer:
     """One per process. All methods but the constructor belong to the event loop that runs it."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, health: StoreHealth) -> None:
         self._backend = backend
+        self._health = health
         self._next = Batch()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -234,6 +236,7 @@ class Writer:
     async def _again(self, batch: Batch, error: JobgateError, with_takers: bool) -> None:
         """One statement that the database refuses must not take the others with it: find it by halving."""
         if not isinstance(error, Refused):
+            self._health.failed("write")
             batch.fail(error)
         elif with_takers:
             await self._commit(batch, ())
