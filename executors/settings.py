@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     api_keys: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     metrics_public: bool = False
+    behind_tls: bool = False
     adopt: tuple[str, ...] = ()
     remote_control: bool = True
     queues: str = ""
@@ -155,6 +156,7 @@ VARIABLES = {
     "api_keys": "JOBGATE_API_KEYS",
     "allowed_hosts": "JOBGATE_ALLOWED_HOSTS",
     "metrics_public": "JOBGATE_METRICS_PUBLIC",
+    "behind_tls": "JOBGATE_BEHIND_TLS",
     "adopt": "JOBGATE_ADOPT",
     "remote_control": "JOBGATE_REMOTE_CONTROL",
     "queues": "JOBGATE_QUEUES",

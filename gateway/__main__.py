@@ -15,9 +15,9 @@ import uvloop
 from executors import assembly, logs
 from executors.control import Control
 from executors.leaving import LEFTOVERS, Leaving
-from executors.settings import CallerSettings, Settings, is_loopback
+from executors.settings import CallerSettings, Settings
 from gateway.app import GatewayOptions, create_app
-from gateway.auth import Keys
+from gateway.bind_address import check_bind_address
 from gateway.routes import ANALYZE
 from gateway.server import Drain, Server, listen
 from tasks.errors import ConfigurationError, StoreUnavailable
@@ -37,7 +37,7 @@ def main() -> int:
     try:
         settings = Settings.from_env()
         logs.set_up(settings.log_level, settings.log_format)
-        _check_door(settings)
+        check_bind_address(settings)
         leaving.code = uvloop.run(_serve(settings, listen(settings.host, settings.port), leaving))
     except ConfigurationError as error:
         print(f"jobgate: {error.detail}", file=sys.stderr)
@@ -99,15 +99,6 @@ def _options(settings: Settings) -> GatewayOptions:
     return GatewayOptions(
         api_keys=settings.api_keys, allowed_hosts=settings.allowed_hosts, metrics_public=settings.metrics_public
     )
-
-
-def _check_door(settings: Settings) -> None:
-    if not settings.api_keys and not is_loopback(settings.host):
-        raise ConfigurationError(
-            f"HOST={settings.host} can be reached from other machines: set JOBGATE_API_KEYS=name:key,… "
-            "or leave HOST at 127.0.0.1"
-        )
-    Keys(settings.api_keys)
 
 
 def _tune_collector() -> None:

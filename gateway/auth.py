@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hmac
 import re
 from collections.abc import Collection, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from gateway.api_keys import parse
 from gateway.problems import Refusal
-from gateway.scopes import ADMIN, SCOPES
-from tasks.errors import ConfigurationError
+from gateway.scopes import ADMIN
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -45,7 +44,10 @@ ANYBODY = Caller("", frozenset({ADMIN}))
 
 
 class Keys:
-    """API keys, kept as digests only. Each is given as `key`, `name:key` or `name:key:scope+scope`."""
+    """API keys, kept as digests only, by the entries of JOBGATE_API_KEYS: see `gateway.api_keys`.
+
+    A key without scopes may do everything; `python -m gateway` takes such a key on loopback only.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._known = [_known(key) for key in keys]
@@ -93,38 +95,11 @@ class Neighbours:
             self._known.add(host)
 
 
-def _known(key: str) -> tuple[Caller, bytes]:
-    name, colon, secret = (part.strip() for part in key.partition(":"))
-    if not colon:
-        name, secret = "", name
-    secret, scopes = _scopes(name, secret)
-    if not secret:
-        raise ConfigurationError(f"JOBGATE_API_KEYS takes name:key,… or key,…; the key of {name!r} is empty")
-    if frozenset(secret.split("+")) <= frozenset(SCOPES):
-        # What stands before it may well be the key: it is not shown.
-        raise ConfigurationError(f"JOBGATE_API_KEYS: {secret!r} is a scope and no key: give name:key:scope")
-    digest = sha256(secret.encode()).digest()
-    return Caller(name or f"key-{digest.hex()[:8]}", scopes), digest
-
-
-def _scopes(name: str, secret: str) -> tuple[str, frozenset[str]]:
-    """The key without its scopes, and those; a key may hold colons itself, and without scopes it may do everything."""
-    rest, colon, last = secret.rpartition(":")
-    words = frozenset(last.split("+"))
-    if not colon or not (words & frozenset(SCOPES) or any(map(_resembles_scope, words))):
-        return secret, frozenset({ADMIN})
-    if not words <= frozenset(SCOPES):
-        takes = ", ".join(SCOPES)
-        # Only the words beside known scopes are shown: anything else may be part of the key.
-        raise ConfigurationError(
-            f"JOBGATE_API_KEYS: the scopes of {name!r} are some of {takes}, joined by +; got {last!r}"
-        )
-    return rest.strip(), words
-
-
-def _resembles_scope(word: str) -> bool:
-    """Whether it is a scope in another spelling: taken for a part of the key, it would make the key an admin's."""
-    return bool(difflib.get_close_matches(word.strip().lower(), SCOPES, n=1, cutoff=0.7))
+def _known(entry: str) -> tuple[Caller, bytes]:
+    key = parse(entry)
+    digest = sha256(key.secret.encode()).digest()
+    scopes = frozenset({ADMIN}) if key.scopes is None else key.scopes
+    return Caller(key.name or f"key-{digest.hex()[:8]}", scopes), digest
 
 
 #: A Host header: a name or an address, and a port.

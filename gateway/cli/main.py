@@ -16,6 +16,7 @@ from gateway.cli import (
     bulk,
     health,
     jobs,
+    keys,
     output,
     overview,
     processes,
@@ -85,6 +86,7 @@ for process in (processes.worker, processes.scheduler):
     app.command(rich_help_panel=RUN, context_settings=processes.PASS_ON)(process)
 for group in (queues.app, workers.app, schedules.app):
     app.add_typer(group, rich_help_panel=SHOW)
+app.add_typer(keys.app, rich_help_panel=RUN)
 app.add_typer(record.db, rich_help_panel=RUN)
 app.add_typer(stack.app, rich_help_panel=RUN)
 

@@ -240,6 +240,7 @@ async def test_the_start_line_suggests_only_what_works(
     [
         ({"HOST": "::"}, "set JOBGATE_API_KEYS"),
         ({"HOST": "jobs.example"}, "set JOBGATE_API_KEYS"),
+        ({"HOST": "::", "JOBGATE_API_KEYS": "ops:change-me"}, "too weak for that: entry 1 (ops)"),
         ({"PORT": "eighty"}, "PORT='eighty' is wrong"),
         ({"JOBGATE_API_KEYZ": "x"}, "JOBGATE_API_KEYZ is not a setting"),
         ({"JOBGATE_API_KEYS": "shop:"}, "JOBGATE_API_KEYS takes name:key"),
