@@ -26,7 +26,7 @@ OURS = {"migrate", "web", "celery-worker", "scheduler"}
 
 
 def command_names() -> set[str]:
-    names = {command.name for command in app.registered_commands}
+    names = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     return names | {group.typer_instance.info.name for group in app.registered_groups if group.typer_instance}
 
 
