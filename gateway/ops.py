@@ -12,8 +12,8 @@ from gateway.problems import Refusal
 from gateway.reply import Reply, ok
 from gateway.views import public
 from metrics import exposition
-from tasks.errors import StoreUnavailable
-from tasks.store.store import HEAD, JobStore
+from tasks.errors import SchemaMismatch, StoreUnavailable
+from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.gateway")
 
@@ -97,13 +97,12 @@ def _check_queues(unserved: Sequence[str]) -> Check:
 
 async def _check_store(store: JobStore) -> None:
     try:
-        found = await store.revision()
+        await store.check_schema()
     except StoreUnavailable as error:
         # Anybody may ask whether we are ready: hosts, users and statements are for the log only.
-        log.warning("not ready: %s", error)
-        raise Refusal("not-ready", "store: it cannot be reached", [], [(b"retry-after", b"1")]) from error
-    if found != HEAD:
-        raise Refusal("not-ready", f"store: its schema is {found}, this release needs {HEAD}; migrate it")
+        log.warning("not ready: the store: %s", error)
+        detail = error.detail if isinstance(error, SchemaMismatch) else "it cannot be reached"
+        raise Refusal("not-ready", f"store: {detail}", [], [(b"retry-after", b"1")]) from error
     if (problem := await store.health.write_problem()) is not None:
         log.warning("not ready: the store takes no writes: %s", problem)
         detail = "store: it takes no writes (a full disk, or a read-only database); the server's log has the reason"

@@ -55,6 +55,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
 }
 
 _UNAVAILABLE = "the store does not answer now; nothing was changed that was not confirmed; try again"
+_MISMATCH = "the database is not as this release needs it, and nothing was changed; /readyz says what is missing"
 
 #: Exceptions of the floors below, most particular first.
 _KINDS: tuple[tuple[type[errors.JobgateError], str], ...] = (
@@ -134,7 +135,8 @@ def refusal_of(error: Exception) -> Refusal:
     if isinstance(error, errors.StoreUnavailable):
         # A driver's words name hosts, users and statements: they are for the log.
         log.warning("a request met a store that is away: %s", error)
-        return Refusal(kind, _UNAVAILABLE, headers=[(b"retry-after", b"1")])
+        detail = _MISMATCH if isinstance(error, errors.SchemaMismatch) else _UNAVAILABLE
+        return Refusal(kind, detail, headers=[(b"retry-after", b"1")])
     return Refusal(kind, error.detail)
 
 

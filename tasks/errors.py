@@ -121,6 +121,10 @@ class StoreUnavailable(JobgateError):
     """The store did not answer; try again."""
 
 
+class SchemaMismatch(StoreUnavailable):
+    """The store answers, but a table or column of this release is not there, or may not be used."""
+
+
 class JobFailed(JobgateError):
     """The job did not succeed.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from msgspec import Struct
 
-from tasks.errors import ConfigurationError, JobgateError
+from tasks.errors import ConfigurationError, JobgateError, SchemaMismatch, StoreUnavailable
 
 if TYPE_CHECKING:  # the command line reads settings, which import this module: SQLAlchemy takes 0.2 s to import
     from sqlalchemy.engine import URL
@@ -69,6 +69,20 @@ def parted(rows: Sequence[Sequence[Any]]) -> tuple[tuple[bool, ...], list[Any], 
 
 class Refused(JobgateError):
     """The database refused a statement for what it says, not for want of service; the transaction left no trace."""
+
+
+#: SQLite's words for them; its error code is that of any wrong statement.
+_NO_SUCH = re.compile(r"no such (table|column)|table \w+ has no column")
+#: SQLSTATEs of a table, column or function that is not there, and of one that may not be used.
+_MISMATCHES = ("42703", "42P01", "42883", "42501")
+
+
+def lost(error: BaseException, what: str) -> StoreUnavailable:
+    """What a driver's error means: `what` could not be done now, or the tables are not those of this release."""
+    words = str(error)
+    if getattr(error, "sqlstate", None) in _MISMATCHES or _NO_SUCH.match(words):
+        return SchemaMismatch(f"its tables are not those of this release: {words}")
+    return StoreUnavailable(f"{what}: {type(error).__name__}: {words}" if words else f"{what}: {type(error).__name__}")
 
 
 class Backend(Protocol):

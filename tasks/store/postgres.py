@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tasks import pg_session
-from tasks.errors import StoreUnavailable
+from tasks.errors import SchemaMismatch, StoreUnavailable
 from tasks.pg_pooler import refuse_shared_sessions
-from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, parted, resolved
+from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, lost, parted, resolved
 from tasks.store.guards import CLOCK
 from tasks.store.statements import kind
 
@@ -106,10 +106,11 @@ class Line:
                 except _CLASHED:
                     continue
                 except _REFUSED as error:
-                    raise Refused(str(error)) from error
+                    meaning = lost(error, "")
+                    raise meaning if isinstance(meaning, SchemaMismatch) else Refused(str(error)) from error
                 except _DOWN as error:
                     await self.drop()
-                    raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from error
+                    raise lost(error, "the store did not answer") from error
         raise StoreUnavailable("the store is too busy: other transactions kept getting in the way")
 
     async def open(self) -> None:

@@ -27,7 +27,7 @@ from tasks.errors import StoreUnavailable
 from tasks.job import Event, Filter, Job, LogLine, State
 from tasks.queue import Pause
 from tasks.store import queues, rings, statements, upkeep
-from tasks.store.backend import Backend, Query, Rows
+from tasks.store.backend import Backend, Query, Rows, lost
 from tasks.store.guards import CLOCK
 from tasks.store.health import StoreHealth
 from tasks.store.schema import audit, events, jobs, logs, workers
@@ -183,7 +183,7 @@ class Reader:
                 return [(await connection.execute(query)).fetchall() for query in queries]
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             self.health.failed("read")
-            raise StoreUnavailable(f"the store cannot be read now: {type(error).__name__}") from error
+            raise lost(getattr(error, "orig", None) or error, "the store cannot be read now") from error
 
     async def _fetch(self, query: Executable) -> Sequence[Row[Any]]:
         return (await self.ask(query))[0]

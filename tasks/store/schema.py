@@ -341,3 +341,9 @@ lateness = Table(
     Column("count", BigInteger, nullable=False),
     Column("total", Float, nullable=False),
 )
+
+#: Reads nothing, and fails where a table or a column is not there.
+SHAPE = "SELECT 1 FROM " + ", ".join(
+    f"(SELECT {', '.join(column.name for column in table.columns)} FROM {table.name} WHERE 1 = 0) AS t{n}"
+    for n, table in enumerate(metadata.sorted_tables)
+)

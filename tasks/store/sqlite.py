@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.private_files import create_private
-from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, make_folder, parted, resolved
+from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, lost, make_folder, parted, resolved
 from tasks.store.guards import CLOCK
 
 #: Seconds a statement waits for another process's transaction before it gives up.
@@ -111,7 +111,7 @@ class SqliteBackend:
             now = connection.execute(self._clock).fetchone()[0] if "{now}" in query.sql else 0
             return _run(connection, query, now)
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"the store cannot be read now: {error}") from error
+            raise lost(error, "the store cannot be read now") from error
 
     def transact_outside(self, program: Sequence[Item]) -> list[Rows]:
         return self._transact(program)
@@ -156,7 +156,7 @@ class SqliteBackend:
         except _REFUSED as error:
             raise Refused(str(error)) from error
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"the store cannot be written now: {error}") from error
+            raise lost(error, "the store cannot be written now") from error
         return answers
 
     def _look(self) -> None:

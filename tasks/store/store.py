@@ -17,13 +17,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from tasks.command import Told, to_command
-from tasks.errors import ConfigurationError, JobgateError, StoreUnavailable
+from tasks.errors import ConfigurationError, JobgateError, SchemaMismatch, StoreUnavailable
 from tasks.job import FINAL, Attempt, Counts, Job, Mode, NewJob, State
 from tasks.step import Step
 from tasks.store import commands, limits, statements, upkeep, workers
 from tasks.store.backend import Backend, Query, Rows, absent_file, make_backend, parse_url, resolved
 from tasks.store.claiming import SLACK, SURPLUS, Claim
 from tasks.store.reader import NEVER, Reader
+from tasks.store.schema import SHAPE
 from tasks.store.tallies import Tallies
 from tasks.store.writer import MAX_PROMOTED, Writer, key_rows, promotion, step_row, to_attempt, to_job
 from tasks.worker import Worker
@@ -73,6 +74,13 @@ class JobStore(Reader):
                 return next((row[0] for row in rows), None)
         except (DBAPIError, OSError) as error:
             raise StoreUnavailable(f"the store cannot be reached: {error}") from error
+
+    async def check_schema(self) -> None:
+        """Raises SchemaMismatch where the tables are not those of this release, StoreUnavailable if none answers."""
+        found = await self.revision()
+        if found != HEAD:
+            raise SchemaMismatch(f"its schema is {found or 'none'}, this release needs {HEAD}; migrate it")
+        await self.look_up(SHAPE)
 
     async def counts(self) -> Counts:
         """Open jobs per queue and state, counted from the events, and each queue's longest wait of a due job."""
