@@ -6,7 +6,8 @@ What to do is decided in `tasks.plan`, and written with the fence and the key of
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -14,12 +15,14 @@ from tasks.admission import Admission
 from tasks.errors import InvalidSchedule, InvalidSubmission
 from tasks.job import NewJob
 from tasks.plan import Decision, Outcome, overdue, plan
-from tasks.schedule import Overlap, Schedule, Spec, delay, read_spec, rule_of_text, submission
+from tasks.schedule import Schedule, Spec, delay, read_spec, rule_of_text, submission
 from tasks.store.backend import Refused
-from tasks.store.schedule_store import Due, Ended, Fire, Move, Queued, ScheduleStore
+from tasks.store.schedule_store import Due, Ended, Fire, Move, Queued, Replaced, ScheduleStore
 from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.schedules")
+
+_Row = TypeVar("_Row", Queued, Replaced)
 
 #: Seconds between looks, while nothing comes due before; so soon a change made in another process is seen.
 LOOK_PAUSE = 1.0
@@ -66,7 +69,7 @@ class Ticker:
         """Note how the jobs ended on which later fire times depend."""
         found = await self._schedules.ended(CHUNK)
         readable = self._readable(found)
-        if found and not readable:
+        if len(found) == CHUNK and not readable:
             readable = self._readable(await self._schedules.ended(MANY))
         await self._close(readable)
 
@@ -165,17 +168,22 @@ class Ticker:
         )
 
     async def _unqueue(self) -> bool:
-        """Make the jobs of those fire times whose turn has come; whether some still wait."""
-        waiting = await self._schedules.queued(CHUNK)
-        for queued in waiting:
-            if not self._knows(queued.schedule):
-                continue
-            if not queued.busy:
-                await self._promote(queued)
-            elif read_spec(queued.schedule.spec).overlap is Overlap.CANCEL:
-                for job_id in await self._schedules.in_the_way(queued.schedule.id):
-                    await self._store.cancel(job_id, self._grace)
-        return bool(waiting)
+        """Make the jobs of those fire times whose turn has come; whether fire times were waiting."""
+        if not await self._schedules.any_queued():
+            return False
+        for queued in await self._known(self._schedules.promotable):
+            await self._promote(queued)
+        for replaced in await self._known(self._schedules.in_the_way):
+            await self._store.cancel(replaced.job_id, self._grace)
+        return True
+
+    async def _known(self, read: Callable[[int], Awaitable[Sequence[_Row]]]) -> list[_Row]:
+        """Those of the first CHUNK rows whose task this process knows; of MANY, where it knows none of these."""
+        found = await read(CHUNK)
+        known = [each for each in found if self._knows(each.schedule)]
+        if not known and len(found) == CHUNK:
+            known = [each for each in await read(MANY) if self._knows(each.schedule)]
+        return known
 
     async def _promote(self, queued: Queued) -> None:
         try:

@@ -26,6 +26,7 @@ _FRAGMENTS = {
     "{least}": "LEAST",
     "{skip_locked}": "FOR UPDATE SKIP LOCKED",
     "{lock}": "FOR UPDATE",
+    "{as_json}": "::json",
     "{among (}": "= ANY(ARRAY(",
     "{)}": "))",
 }

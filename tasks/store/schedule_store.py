@@ -36,11 +36,17 @@ class Due(Struct, frozen=True):
 
 
 class Queued(Struct, frozen=True):
-    """A fire time that waits for the job before it; `busy` while that has not ended."""
+    """A fire time that waited for the job before it, which has ended."""
 
     schedule: Schedule
     fire_at: int
-    busy: bool
+
+
+class Replaced(Struct, frozen=True):
+    """A running job that its schedule cancels, because a later fire time takes its place."""
+
+    schedule: Schedule
+    job_id: str
 
 
 class Ended(Struct, frozen=True):
@@ -207,13 +213,19 @@ class ScheduleStore:
         )
         return [(row[0], row[1]) for row in rows]
 
-    async def queued(self, limit: int) -> builtins.list[Queued]:
-        rows = await self._store.look_up(sql.QUEUED, n=limit)
-        return [Queued(to_schedule(row[:_WIDTH]), row[-2], bool(row[-1])) for row in rows]
+    async def any_queued(self) -> bool:
+        """Whether a fire time waits for the job before it."""
+        return bool(await self._store.look_up(sql.ANY_QUEUED))
 
-    async def in_the_way(self, schedule_id: str) -> builtins.list[str]:
-        """The open jobs of a schedule that nobody has asked to stop."""
-        return [row[0] for row in await self._store.look_up(sql.IN_THE_WAY, id=schedule_id)]
+    async def promotable(self, limit: int) -> builtins.list[Queued]:
+        """Queued fire times whose turn has come, the oldest first."""
+        rows = await self._store.look_up(sql.PROMOTABLE, n=limit)
+        return [Queued(to_schedule(row[:_WIDTH]), row[-1]) for row in rows]
+
+    async def in_the_way(self, limit: int) -> builtins.list[Replaced]:
+        """Running jobs to be cancelled for a queued fire time, that nobody has asked to stop; the oldest first."""
+        rows = await self._store.look_up(sql.IN_THE_WAY, n=limit)
+        return [Replaced(to_schedule(row[:_WIDTH]), row[-1]) for row in rows]
 
     async def promote(self, queued: Queued, job: NewJob) -> bool:
         """Make the job of a queued fire time; False if somebody else has."""

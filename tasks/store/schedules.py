@@ -6,7 +6,7 @@ of `fires` are written, each once for all time; and the jobs of just those rows.
 
 from __future__ import annotations
 
-from tasks.schedule import Schedule
+from tasks.schedule import Overlap, Schedule
 from tasks.store.statements import ACCEPT, table
 
 #: The columns of a `Schedule`, in the order of its fields.
@@ -140,14 +140,19 @@ FROM {table(id="TEXT", bound="INTEGER")} AS s
 WHERE schedules.id = s.id AND schedules.failures >= s.bound AND schedules.enabled = 1
 RETURNING schedules.name, schedules.failures"""
 
-#: Fire times that wait for a job before them, with their schedule and whether it is still busy.
-QUEUED = f"""
-SELECT {COLUMNS}, fires.fire_at, CASE WHEN {_BUSY} THEN 1 ELSE 0 END
-FROM fires JOIN schedules ON schedules.id = fires.schedule_id WHERE fires.outcome = 'queued' LIMIT :n"""
-#: The jobs in the way of a queued fire time, that nobody has asked to stop yet.
-IN_THE_WAY = """
-SELECT fires.job_id FROM fires JOIN jobs ON jobs.id = fires.job_id
-WHERE fires.schedule_id = :id AND fires.open = 1 AND jobs.finished_at IS NULL AND jobs.cancel_requested_at IS NULL"""
+_WAITING = "FROM fires JOIN schedules ON schedules.id = fires.schedule_id"
+ANY_QUEUED = "SELECT 1 FROM fires WHERE outcome = 'queued' LIMIT 1"
+#: Queued fire times whose schedule has no running job any more, the oldest first. Those of busy schedules are left out
+#: here and not by the reader: more of them than :n would hide the others.
+PROMOTABLE = f"""
+SELECT {COLUMNS}, fires.fire_at {_WAITING}
+WHERE fires.outcome = 'queued' AND NOT {_BUSY} ORDER BY fires.fire_at LIMIT :n"""
+#: The running jobs that a queued fire time replaces and that nobody has asked to stop yet, the oldest first.
+IN_THE_WAY = f"""
+SELECT {COLUMNS}, jobs.id {_WAITING} JOIN fires AS running ON running.schedule_id = schedules.id
+    JOIN jobs ON jobs.id = running.job_id
+WHERE fires.outcome = 'queued' AND schedules.spec{{as_json}} ->> 'overlap' = '{Overlap.CANCEL}' AND running.open = 1
+    AND jobs.finished_at IS NULL AND jobs.cancel_requested_at IS NULL ORDER BY running.fire_at LIMIT :n"""
 #: rows: [schedule_id, fire_at, job_id].
 PROMOTE = f"""
 UPDATE fires SET outcome = 'fired', job_id = s.job_id, open = 1, reason = NULL, decided_at = {{now}},

@@ -32,6 +32,7 @@ _FRAGMENTS = {
     "{least}": "MIN",
     "{skip_locked}": "",
     "{lock}": "",
+    "{as_json}": "",  # the operators of JSON take text
     "{among (}": "IN (",
     "{)}": ")",
 }

@@ -1,7 +1,8 @@
 """The SQL of every move, one text for both dialects; rings, upkeep and the worker registry have modules of their own.
 
 `{now}` is the database's clock, `{rows: name TYPE, …}` a table made of the rows given with the statement, `{least}` the
-scalar minimum, `{skip_locked}` what keeps two processes from waiting for each other's rows, `{lock}` what makes them.
+scalar minimum, `{skip_locked}` what keeps two processes from waiting for each other's rows, `{lock}` what makes them,
+`{as_json}` what lets `->>` read a column of text.
 `{among (}SELECT …{)}` is IN, but with the certainty that the SELECT runs once: a plan that ran it again would skip the
 rows it had locked itself, and take more than its LIMIT.
 Each move names in its WHERE the states it leaves, and a move out of STARTED also the attempt and the owner: that is the

@@ -203,7 +203,10 @@ async def test_followed_jobs_of_one_that_cannot_be_read_hold_up_no_other(
     assert len([each for each in caplog.messages if "broken cannot be read by this release" in each]) == 1
 
 
-async def test_queued_fire_times_of_one_that_cannot_be_read_hold_up_no_other(town: Town) -> None:
+async def test_queued_fire_times_of_one_that_cannot_be_read_hold_up_no_other(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executors.ticker.CHUNK", 1)
     for name in ("broken", "sound"):
         await town.add(name, overlap="queue_one")
     await town.pass_minutes(1)
@@ -214,6 +217,44 @@ async def test_queued_fire_times_of_one_that_cannot_be_read_hold_up_no_other(tow
     await town.look()
     assert await town.outcomes("sound") == ["fired", "fired"]
     assert await town.outcomes("broken") == ["fired", "queued"]
+
+
+async def test_queued_fire_times_of_busy_schedules_hide_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executors.ticker.CHUNK", 2)
+    monkeypatch.setattr("executors.ticker.MANY", 2)
+    names = [f"s{n}" for n in range(5)]
+    for name in names:
+        await town.add(name, overlap="queue_one")
+    await town.pass_minutes()
+    await town.pass_minutes()
+    for name in reversed(names):  # the newest rows first: those behind all others
+        job_id = (await town.past(name))[0].job_id
+        await _end(town, [job["id"] for job in await town.jobs()].index(job_id))
+        await town.look()
+        assert await town.outcomes(name) == ["fired", "fired"]
+    assert len(await town.jobs()) == 2 * len(names)
+
+
+async def test_running_jobs_are_cancelled_however_many_other_fire_times_wait(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("executors.ticker.CHUNK", 2)
+    monkeypatch.setattr("executors.ticker.MANY", 2)
+    overlaps = ["queue_one"] * 3 + ["cancel_running"] * 5 + ["queue_one"] * 3
+    for n, overlap in enumerate(overlaps):
+        await town.add(f"s{n}", overlap=overlap)
+    await town.pass_minutes()
+    for job in await town.jobs():
+        await town.bench.claim(job["id"])
+    await town.pass_minutes()
+    for _ in overlaps:
+        await town.look()
+    asked = [job["cancel_requested_at"] is not None for job in await town.jobs() if job["status"] == "STARTED"]
+    assert sum(asked) == overlaps.count("cancel_running") < len(asked)
+    for n, overlap in enumerate(overlaps):
+        job = await town.store.get((await town.past(f"s{n}"))[0].job_id or "")
+        assert job is not None
+        assert (job.cancel_requested_at is not None) == (overlap == "cancel_running")
 
 
 async def test_a_queued_job_that_the_store_refuses_is_a_refused_fire_time(
