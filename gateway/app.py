@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from starlette.routing import Router, compile_path
@@ -27,7 +27,14 @@ from tasks.control_characters import has_control_character
 
 logger = logging.getLogger("jobgate.gateway")
 
-Scoped: TypeAlias = tuple[str, Endpoint]
+
+class Route(NamedTuple):
+    """One method of one address: the scope that it needs, what answers, and its description."""
+
+    scope: str
+    endpoint: Endpoint
+    operation: Operation
+
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 _SINGLE = (b"host", b"content-length", b"content-type", b"authorization", b"idempotency-key")
@@ -54,6 +61,7 @@ class Gateway:
         #: Set when the process was asked to end: no longer ready, and long answers come to their end.
         self.draining = False
         self.streams = 0
+        self.refusals = audit.RefusalCap()
         tasks = [task.name for task in control.registry]
         served = [*OPERATIONS, *addresses.operations(control.registry.addresses, OPERATIONS)]
         self.description = encoded(with_names(describe(served), tasks, control.queues))
@@ -92,9 +100,13 @@ class Gateway:
         caller = ANYBODY if path in self._open_paths else self._admit(method, call.headers)
         call.caller = caller.name
         resource = self._fixed.get(path) or self._match(call, path)
-        scope, endpoint = resource.endpoint(method)
-        caller.need(scope)
-        return await endpoint(call)
+        route = resource.route(method)
+        try:
+            caller.need(route.scope)
+        except Refusal as refusal:
+            await audit.record_refusal(call, route.operation, refusal)
+            raise
+        return await route.endpoint(call)
 
     def _admit(self, method: str, headers: dict[bytes, bytes]) -> Caller:
         """Who comes in, or Refusal."""
@@ -116,15 +128,15 @@ class Gateway:
 
 
 class Resource:
-    """One address: its endpoints by method, each with the scope that it needs."""
+    """One address: its routes by method."""
 
-    def __init__(self, endpoints: Mapping[str, Scoped]) -> None:
-        self._endpoints = {"HEAD": endpoints["GET"], **endpoints} if "GET" in endpoints else dict(endpoints)
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        self._routes = {"HEAD": routes["GET"], **routes} if "GET" in routes else dict(routes)
 
-    def endpoint(self, method: str) -> Scoped:
-        found = self._endpoints.get(method)
+    def route(self, method: str) -> Route:
+        found = self._routes.get(method)
         if found is None:
-            allowed = ", ".join(sorted(self._endpoints))
+            allowed = ", ".join(sorted(self._routes))
             headers = [(b"allow", allowed.encode())]
             raise Refusal("method-not-allowed", f"this address takes {allowed}; got {method[:50]}", [], headers)
         return found
@@ -150,8 +162,8 @@ def _refuse_ambiguity(call: Call) -> None:
 
 
 def _resources(operations: Iterable[Operation]) -> dict[str, Resource]:
-    by_path: dict[str, dict[str, Scoped]] = {}
+    by_path: dict[str, dict[str, Route]] = {}
     for operation in operations:
         endpoint = audit.recorded(operation) if operation.audited else operation.endpoint
-        by_path.setdefault(operation.path, {})[operation.method] = scope_of(operation), endpoint
-    return {path: Resource(endpoints) for path, endpoints in by_path.items()}
+        by_path.setdefault(operation.path, {})[operation.method] = Route(scope_of(operation), endpoint, operation)
+    return {path: Resource(routes) for path, routes in by_path.items()}

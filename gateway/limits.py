@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from executors.limits import Limit
 from gateway import intake
+from gateway.audit import changes
 from gateway.call import Call
 from gateway.problems import Refusal, in_body
 from gateway.reply import Reply, ok
@@ -37,18 +38,26 @@ async def read(call: Call) -> Reply:
 
 async def override(call: Call) -> Reply:
     name = _task(call)
+    before = await call.control.limits.read(name)
     wanted = intake.to_struct(intake.parse_json(await call.json(call.gateway.options.max_body)), LimitWish)
     try:
         found = await call.control.limits.override(name, wanted.rate_limit, wanted.concurrency)
     except ConfigurationError as error:
         raise in_body("invalid-submission", error.detail, "/rate_limit") from None
-    call.outcome = f"rate {wanted.rate_limit}, concurrency {wanted.concurrency}"
+    call.outcome = _changes(before, found)
     return ok(_view(name, found))
 
 
 async def reset(call: Call) -> Reply:
     name = _task(call)
-    return ok(_view(name, await call.control.limits.reset(name)))
+    before, found = await call.control.limits.read(name), await call.control.limits.reset(name)
+    call.outcome = _changes(before, found)
+    return ok(_view(name, found))
+
+
+def _changes(before: Limit, after: Limit) -> str:
+    """What an operator changed, for the audit trail."""
+    return changes(structs.asdict(_view("", before)), structs.asdict(_view("", after)))
 
 
 def _task(call: Call) -> str:

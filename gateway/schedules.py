@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gateway import intake, views
+from gateway.audit import changes
 from gateway.call import Call
 from gateway.problems import in_body, in_parameter
 from gateway.query import page_start, page_token
@@ -136,10 +137,21 @@ async def merged(call: Call, wanted: Mapping[str, Any]) -> Schedule:
     enabled = wanted.get("enabled")
     fields = {name: value for name, value in wanted.items() if name != "enabled"}
     schedules = call.control.schedules
-    found = await schedules.change(key(call), lambda spec: _laid_over(spec, fields))
+
+    def change(spec: Spec) -> Spec:
+        changed = _laid_over(spec, fields)
+        call.outcome = changes(msgspec.to_builtins(spec), msgspec.to_builtins(changed))
+        return changed
+
+    found = await schedules.change(key(call), change)
     if enabled is not None and enabled != found.enabled:
+        call.outcome += f"; enabled: {_truth(found.enabled)} -> {_truth(enabled)}"
         return await (schedules.resume if enabled else schedules.pause)(found.id)
     return found
+
+
+def _truth(value: bool) -> str:
+    return str(value).lower()
 
 
 def view(call: Call, schedule: Schedule) -> ScheduleView:

@@ -37,6 +37,7 @@ class Door:
 
     def __init__(self, settings: CallerSettings) -> None:
         self.url = settings.url
+        self._has_key = bool(settings.api_key)
         headers = {"authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
         # A proxy of the environment's is for the world outside, not for this machine.
         local = urlsplit(settings.url).hostname in {"127.0.0.1", "localhost", "::1"}
@@ -126,6 +127,9 @@ class Door:
             raise CommandError(Exit.UNREACHABLE, f"{self.url} answers, but not as a Jobgate does") from None
         if answer.is_success:
             return value
+        if answer.status_code == 401:
+            has = "the key in JOBGATE_API_KEY is none of its keys" if self._has_key else "set JOBGATE_API_KEY"
+            raise CommandError(Exit.REFUSED, f"{self.url} needs an API key: {has}")
         raise CommandError(_exit_of(answer.status_code), _words_of(value, answer.status_code))
 
     def _away(self, error: Exception) -> CommandError:

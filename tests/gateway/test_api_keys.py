@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from gateway.bind_address import check_bind_address
 from gateway.scopes import SCOPES
 from tasks.errors import ConfigurationError
 from tests.gateway.cli.conftest import Shell
+from tests.support.processes import Process, clean_environment, python
 
 STRONG = "ops:jg_1y2U71diYfUZ_T57-vrJrKs2LJiQe0iY:admin"
 WEAK = {
@@ -92,3 +94,17 @@ def test_plain_http_for_other_machines_is_warned_of(
     check_bind_address(Settings(host=host, api_keys=(STRONG,), behind_tls=behind_tls))
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [True for message in messages if "plain HTTP" in message] == [True] * warns
+
+
+def test_a_command_without_a_key_says_which_variable_to_set(tmp_path: Path) -> None:
+    environment = clean_environment(DATABASE_URL=f"sqlite:///{tmp_path}/jobs.db", PORT="0", JOBGATE_API_KEYS=STRONG)
+    process = Process("gateway", python("-m", "gateway"), environment, tmp_path)
+    try:
+        url = process.wait_for(r"http://127\.0\.0\.1:\d+")[0]
+        words = Shell({"JOBGATE_URL": url})("list", exit=5).stderr
+        assert words == f"jobgate: {url} needs an API key: set JOBGATE_API_KEY\n"
+        words = Shell({"JOBGATE_URL": url, "JOBGATE_API_KEY": "wrong"})("list", exit=5).stderr
+        assert words == f"jobgate: {url} needs an API key: the key in JOBGATE_API_KEY is none of its keys\n"
+        assert Shell({"JOBGATE_URL": url, "JOBGATE_API_KEY": parse(STRONG).secret}).json("list") == []
+    finally:
+        process.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import AsyncMock
@@ -12,11 +14,14 @@ import pytest
 
 from executors import bulk as bulks
 from executors.control import Control
+from gateway import audit
 from gateway.operation import Operation
 from gateway.routes import OPERATIONS
+from gateway.scopes import scope_of
 from tasks.bulk import Action, Bulk
 from tasks.job import Filter
-from tests.gateway.support import NOBODY, Hand, make_control, make_gateway
+from tests.gateway.conftest import client_of
+from tests.gateway.support import NOBODY, Broken, Hand, make_control, make_gateway
 from tests.store.support import ME
 from tests.support.waiting import eventually_async
 
@@ -279,6 +284,76 @@ async def test_every_change_leaves_a_row_in_the_trail(control: Control) -> None:
         assert last["next_page_token"] == ""
         mine = (await client.get("/api/v1/audit?who=shop&action=pauseQueue")).json()["entries"]
         assert len(mine) == 1
+
+
+async def test_each_refusal_for_a_missing_scope_leaves_a_row_and_a_line(
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobgate.audit")
+    audited = [operation for operation in OPERATIONS if operation.audited]
+    monkeypatch.setattr(audit, "REFUSALS", len(audited))
+    transport = httpx2.ASGITransport(app=make_gateway(control, api_keys=("eve:k1:submit", "ops:k2")))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        for operation in audited:
+            path = re.sub(r"\{\w+\}", NOBODY, operation.path)
+            refused = await client.request(operation.method, path, headers={"authorization": "Bearer k1"})
+            assert refused.status_code == 403
+            trail = await client.get("/api/v1/audit?page_size=1", headers={"authorization": "Bearer k2"})
+            (entry,) = trail.json()["entries"]
+            assert (entry["who"], entry["action"], entry["target"]) == ("eve", operation.id, path)
+            assert entry["status"] == 403
+            assert entry["outcome"].startswith(f"missing-scope: this needs a key with the scope {scope_of(operation)}")
+            assert f"audit: 'eve' {operation.id} {path!r} answered 403: " in caplog.messages[-1]
+
+
+async def test_a_flood_of_refusals_does_not_fill_the_trail(
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(audit, "REFUSALS", 3)
+    transport = httpx2.ASGITransport(app=make_gateway(control, api_keys=("eve:k1:read", "bob:k2:read", "ops:k3")))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        for key in ["k1"] * 10 + ["k2"]:
+            await client.post(f"{QUEUES}/low/pause", headers={"authorization": f"Bearer {key}"})
+        trail = await client.get("/api/v1/audit", headers={"authorization": "Bearer k3"})
+    assert Counter(entry["who"] for entry in trail.json()["entries"]) == {"eve": 3, "bob": 1}
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "audit: more refusals of 'eve' are not recorded within 60 s"
+    ]
+    cap = audit.RefusalCap()
+    assert [cap.allows("eve", now) for now in (0.0, 1.0, 2.0, 3.0, 60.0)] == [True, True, True, False, True]
+
+
+async def test_the_trail_says_what_was_changed(client: httpx2.AsyncClient) -> None:
+    url = "/api/v1/tasks/tests.read/limits"
+    await client.put(url, json={"rate_limit": "120/m", "concurrency": 1})
+    await client.delete(url)
+    spec = {"name": "nightly", "task": "tests.read", "kwargs": {"path": "secret"}, "cron": "0 1 * * *"}
+    assert (await client.post("/api/v1/schedules", json=spec)).status_code == 201
+    change = {"cron": "0 2 * * *", "kwargs": {"path": "hidden"}, "priority": 3, "enabled": False}
+    assert (await client.patch("/api/v1/schedules/nightly", json=change)).status_code == 200
+    await client.patch("/api/v1/schedules/nightly", json={"priority": 3})
+    entries = (await client.get("/api/v1/audit")).json()["entries"]
+    found = [entry["outcome"] for entry in entries]
+    assert found == [
+        "nothing changed",
+        'cron: "0 1 * * *" -> "0 2 * * *"; kwargs; priority: null -> 3; enabled: true -> false',
+        "ok",
+        "concurrency: 1 -> null; overridden: true -> false; starts_per_second: 2.0 -> null",
+        "concurrency: null -> 1; overridden: false -> true; starts_per_second: null -> 2.0",
+    ]
+
+
+async def test_a_change_that_meets_a_store_that_is_away_is_in_the_log(
+    control: Control, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobgate.audit")
+    gateway = make_gateway(control)
+    gateway.control = Broken()  # type: ignore[assignment]  # every verb of it fails
+    async with client_of(gateway) as client:
+        assert (await client.post(f"/api/v1/jobs/{NOBODY}/cancel")).status_code == 503
+    lines = [record.getMessage() for record in caplog.records if record.name == "jobgate.audit"]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"audit: 'loopback' cancelJob '/api/v1/jobs/{NOBODY}/cancel' answered 503: ")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.id for operation in OPERATIONS])
