@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import importlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,6 +56,15 @@ def warn_if_empty(found: Registry, settings: Settings) -> None:
     if not len(found):
         words = "tasks: none is registered, so every job is refused: %s define none; TASK_MODULES names the modules"
         log.warning(words, ", ".join(settings.modules))
+
+
+def warn_of_unknown_queues(chosen: Iterable[str], known: Sequence[str]) -> None:
+    """Writes a warning for each queue that a worker listens to and no job can be sent to: often a mistyped name."""
+    for queue in sorted(set(chosen) - set(known)):
+        near = difflib.get_close_matches(queue, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        words = "worker: listens to queue %s, which is no task's and not in JOBGATE_QUEUES: no job comes there%s"
+        log.warning(words, queue, meant)
 
 
 def queue_order(settings: Settings, admission: Admission) -> list[list[str]]:

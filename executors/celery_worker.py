@@ -185,6 +185,7 @@ class Worker:
         self._control.pool = self._pool
         chosen = instance.app.amqp.queues.consume_from
         self._word.queues = [queue for queue in self.queues if queue in chosen]
+        assembly.warn_of_unknown_queues(chosen, self.queues)
         name = canary_queue(self._instance)
         queue = instance.app.amqp.queues.select_add(Queue(name, routing_key=name, expires=CANARY_LIFE))
         queue.exchange = Exchange("")  # Celery put its default there; a binding would outlive the worker

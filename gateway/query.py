@@ -32,7 +32,7 @@ def job_id(text: str) -> str:
     """`text` as an id; what cannot be one names no job."""
     wanted = text.lower()
     if _UUID.fullmatch(wanted) is None:
-        raise JobNotFound(f"{text[:100]!r} is not an id that this server gives: ids are UUIDs")
+        raise JobNotFound(f"there is no job {text[:100]!r}: the ids of jobs are UUIDs")
     return wanted
 
 

@@ -15,7 +15,7 @@ from gateway.reply import Reply, encode, ok
 from gateway.schedule_views import MAX_PAGE
 from tasks import cron
 from tasks.cron import BadCron
-from tasks.errors import InvalidSchedule, InvalidSubmission
+from tasks.errors import InvalidSchedule, InvalidSubmission, UnknownTask
 from tasks.moment import moment, moment_or_none
 from tasks.registry import Registry
 from tasks.schedule import MAX_NAME, Schedule, read_spec
@@ -33,8 +33,12 @@ CronField = Annotated[str | int, Meta(description="As in Celery's crontab")]
 
 
 class ScheduledTask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A schedule as the back-office writes it. `task_name` names the schedule; `task_path` the task, by its registered
-    name or as the path of its function; `task_extra_config` holds `queue` and other fields of a schedule."""
+    """A schedule as the back-office writes it.
+
+    `task_name` names the schedule. `task_path` names the task: by its registered name, as the path of its function, or
+    as the path that a function of that name had in another project, if exactly one task fits. `task_extra_config`
+    holds `queue` and other fields of a schedule.
+    """
 
     task_name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
     task_path: str
@@ -129,7 +133,7 @@ def _fields(given: Mapping[str, Any], before: Mapping[str, str], registry: Regis
     plain = {"task_name": "name", "task_type": "type", "task_enabled": "enabled"}
     fields = {ours: given[theirs] for theirs, ours in plain.items() if theirs in given}
     if "task_path" in given:
-        fields["task"] = registry.by_path(given["task_path"])
+        fields["task"] = _task_at(given["task_path"], registry)
     parts = {name.removeprefix(_FIELD): value for name, value in given.items() if name.startswith(_FIELD)}
     if parts:
         try:
@@ -137,6 +141,14 @@ def _fields(given: Mapping[str, Any], before: Mapping[str, str], registry: Regis
         except BadCron as error:
             raise in_body("invalid-schedule", str(error), f"/{_FIELD}{error.field}") from None
     return {**fields, **_extra(given.get("task_extra_config") or {})}
+
+
+def _task_at(path: str, registry: Registry) -> str:
+    try:
+        return registry.by_path(path)
+    except UnknownTask as error:
+        error.pointer = "/task_path"
+        raise
 
 
 def _extra(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -59,19 +59,36 @@ class Registry:
         return self._tasks.get(name)
 
     def by_path(self, path: str) -> str:
-        """The name of the task whose function has that import path; what is none is taken for a name itself."""
+        """The name of the task with this name or import path, also where its function was in another project.
+
+        `src.apps.auth.tasks.cleanup_expired_sessions_task` is the task `auth.cleanup_expired_sessions`: the name's last
+        part ends the path, with or without `_task`, and its other parts stand before it. Returns `path` itself if no
+        task fits. Raises UnknownTask if several do.
+        """
         if path in self._tasks:
             return path
-        return next((task.name for task in self if _where(task) == path), path)
+        here = next((task.name for task in self if _where(task) == path), None)
+        if here is not None:
+            return here
+        fitting = [name for name in self._tasks if _fits(name, path)]
+        if len(fitting) > 1:
+            raise UnknownTask(f"{path!r} may be each of {', '.join(sorted(fitting))}: give one of these names", "/task")
+        return fitting[0] if fitting else path
 
     def get(self, name: str) -> Task[..., Any]:
         """The task, or UnknownTask with the nearest names."""
         task = self._tasks.get(name)
         if task is None:
-            near = difflib.get_close_matches(name, self._tasks, n=3)
+            near = difflib.get_close_matches(name, self._tasks, n=3) or self._near_by_last_part(name)
             hint = f"; did you mean {' or '.join(near)}?" if near else "; GET /api/v1/tasks lists those that are"
             raise UnknownTask(f"no task {name!r} is registered{hint}", "/task")
         return task
+
+    def _near_by_last_part(self, name: str) -> list[str]:
+        """The tasks whose name ends like `name`, which may be a path of another project."""
+        lasts = {task.rpartition(".")[2]: task for task in self._tasks}
+        leaf = name.rpartition(".")[2].removesuffix("_task")
+        return [lasts[each] for each in difflib.get_close_matches(leaf, lasts, n=3)]
 
 
 def load(modules: Iterable[str]) -> Registry:
@@ -151,6 +168,14 @@ def _searched() -> str:
 
 def _held(module: ModuleType, kind: type[T]) -> Iterator[T]:
     return (value for value in vars(module).values() if isinstance(value, kind))
+
+
+def _fits(name: str, path: str) -> bool:
+    """Whether a task of this name may be the function at `path` of another project."""
+    *outer, last = name.split(".")
+    *folders, leaf = path.split(".")
+    before = iter(folders)
+    return bool(folders) and last in {leaf, leaf.removesuffix("_task")} and all(part in before for part in outer)
 
 
 def _where(task: Task[..., Any]) -> str:

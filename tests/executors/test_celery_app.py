@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from executors.celery_app import make_celery
 from executors.settings import Settings
 from tests.chaos.proxy import Proxy
 from tests.executors.conftest import Deploy
-from tests.support.processes import ROOT, clean_environment, python
+from tests.support.processes import ROOT, Process, clean_environment, python
 from tests.support.waiting import eventually
 
 
@@ -67,6 +68,23 @@ def test_errors_of_redis_and_elements_that_are_no_messages_end_no_worker(
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.ends(30)
     assert worker.code == 0
+
+
+def test_a_worker_warns_of_a_queue_without_tasks_and_of_having_none(tmp_path: Path, redis_url: str) -> None:
+    environment = clean_environment(
+        DATABASE_URL=f"sqlite:///{tmp_path / 'jobs.db'}", CELERY_BROKER_URL=redis_url, CELERY_POOL="solo",
+        JOBGATE_QUEUES="citations,other", TASK_MODULES="tests.support.waiting",
+    )  # fmt: skip  # settings
+    options = ("--queues=citation,other", "--loglevel=warning")
+    worker = Process("worker", python("-m", "executors.celery_worker", *options), environment, tmp_path)
+    try:
+        worker.wait_for("Jobgate worker .* 0 tasks, queues other")
+        assert "tasks: none is registered, so every job is refused: tests.support.waiting define none" in worker.output
+        unknown = "listens to queue citation, which is no task's and not in JOBGATE_QUEUES: no job comes there"
+        assert f"{unknown}; did you mean citations?" in worker.output
+        assert "listens to queue other" not in worker.output
+    finally:
+        worker.stop()
 
 
 #: A worker that Celery ends because of an error, as it does with one that a library under it raises in its main loop.

@@ -240,6 +240,14 @@ async def test_the_back_offices_shape(client: httpx2.AsyncClient) -> None:
     assert (await client.get(TASKS)).json()["count"] == 0
 
 
+async def test_a_task_path_of_the_owners_project_is_its_task(client: httpx2.AsyncClient) -> None:
+    body = {"task_name": "t", "task_path": "src.apps.tests.tasks.read_task", "task_extra_config": {"args": ["a"]}}
+    made = await client.post(TASKS, json=body)
+    assert (made.status_code, made.json()["task_path"]) == (201, "tests.read")
+    changed = await client.put(f"{TASKS}/t", json={"task_path": "old.tests.anything_task"})
+    assert (changed.status_code, changed.json().get("task_path")) == (200, "tests.anything"), changed.text
+
+
 @pytest.mark.parametrize(
     ("fields", "kind", "pointer"),
     [

@@ -305,8 +305,8 @@ async def test_wrong_wishes_are_refused(podcasts: httpx2.AsyncClient) -> None:
     assert (await podcasts.post(f"{API}/sources", json=chinese)).status_code == 201
     before = (await podcasts.get(f"{API}/runs")).json()
     for change, pointer, words in (
-        ({"episode_profile": "none"}, "/episode_profile", "there is no episode profile 'none'"),
-        ({"speaker_profile": "none"}, "/speaker_profile", "there is no speaker profile 'none'"),
+        ({"episode_profile": "none"}, "/episode_profile", "there is no episode profile 'none'; there are "),
+        ({"speaker_profile": "none"}, "/speaker_profile", "there is no speaker profile 'none'; there are 'two'"),
         ({"source_ids": ["library", "none"]}, "/source_ids/1", "POST /api/podcast/sources adds one"),
         ({"source_ids": ["library", "library"]}, "/source_ids/1", "named twice"),
         ({"source_ids": ["chinese"]}, "/source_ids/0", "no Chinese"),

@@ -56,7 +56,7 @@ def sql(url: str, statement: str, **given: Any) -> list[Mapping[Any, Any]]:
 def test_a_schedule_fires_without_a_restart_and_runs_now(site: Deployment) -> None:
     body = {
         "task_name": "try the schedules",
-        "task_path": "scheduled_task.test_task",
+        "task_path": "src.apps.scheduled_task.tasks.test_task",
         "task_type": "system",
         "task_enabled": True,
         "task_crontab_minute": "*",

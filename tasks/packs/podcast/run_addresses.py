@@ -28,6 +28,8 @@ Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$(?!\n)")]
 
 #: Characters of a source by which its language is judged.
 _JUDGED = 20_000
+#: Names of profiles in an error.
+_LISTED = 20
 
 
 class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,12 +184,23 @@ async def download(run_id: Id, kind: Literal["wav", "mp3"]) -> Download:
     return Download(path, folder.KINDS[kind], f"{found.episode_name}.{kind}")
 
 
+def _listed(kind: str, names: Sequence[str]) -> str:
+    """Which profiles there are, or how to make one."""
+    if not names:
+        return f"there is none yet: POST /api/podcast/{kind}-profiles makes one"
+    more = "" if len(names) <= _LISTED else f" and {len(names) - _LISTED} more"
+    return f"there are {', '.join(map(repr, names[:_LISTED]))}{more}"
+
+
 async def _check(wish: Wish) -> None:
     """Raises InvalidArguments for what the run cannot be made of."""
-    if not await profile.episodes(wish.episode_profile):
-        raise InvalidArguments(f"there is no episode profile {wish.episode_profile!r}", "/episode_profile")
-    if not await profile.speaker_profiles(wish.speaker_profile):
-        raise InvalidArguments(f"there is no speaker profile {wish.speaker_profile!r}", "/speaker_profile")
+    for kind, name, read in (
+        ("episode", wish.episode_profile, profile.episodes),
+        ("speaker", wish.speaker_profile, profile.speaker_profiles),
+    ):
+        if not await read(name):
+            there = [each.name for each in await read()]
+            raise InvalidArguments(f"there is no {kind} profile {name!r}; {_listed(kind, there)}", f"/{kind}_profile")
     found = await source.beginnings(wish.source_ids, _JUDGED)
     for n, source_id in enumerate(wish.source_ids):
         if why := _fault(source_id, found, wish.source_ids[:n]):
