@@ -18,6 +18,8 @@ from tasks.address import Address, Download
 from tasks.errors import ConfigurationError
 
 _BODY = ("malformed-json", "request-timeout", "payload-too-large", "unsupported-media-type", "invalid-submission")
+#: Names of parts that do not say of what.
+_COMMON = frozenset({"id", "name", "number"})
 _USUAL = ("not-found", "state-conflict", "invalid-arguments", "not-configured", "store-unavailable")
 
 
@@ -55,8 +57,10 @@ def _operation(address: Address) -> Operation:
 
 
 def _endpoint(address: Address) -> Endpoint:
+    things = {name: _thing(address.path, name) for name in address.open}
+
     async def answer(call: Call) -> ASGIApp:
-        given = {name: _part(call.params[name], hint) for name, hint in address.open.items()}
+        given = {name: _part(call.params[name], hint, things[name]) for name, hint in address.open.items()}
         if address.body is not None:
             value = intake.parse_json(await call.json(call.gateway.options.max_body))
             given["body"] = intake.to_struct(value, address.body)
@@ -67,12 +71,19 @@ def _endpoint(address: Address) -> Endpoint:
     return answer
 
 
-def _part(text: str, hint: Any) -> Any:
-    """A part of the path as its parameter wants it; what cannot be one names nothing."""
+def _thing(path: str, name: str) -> str:
+    """What a part of the path names, for people: "run" for `run_id`, and "order" for `/orders/{number}`."""
+    if name in _COMMON:
+        return path.partition(f"/{{{name}}}")[0].rpartition("/")[2].removesuffix("s").replace("-", " ")
+    return name.removesuffix("_id").replace("_", " ")
+
+
+def _part(text: str, hint: Any, thing: str) -> Any:
+    """A part of the path as its parameter takes it, or Refusal: a text of another form names nothing that exists."""
     try:
         return msgspec.convert(text, hint, strict=False)
-    except msgspec.ValidationError as error:
-        raise Refusal("not-found", f"{text[:100]!r} in the address: {error}") from None
+    except msgspec.ValidationError:
+        raise Refusal("not-found", f"there is no {thing} {text[:100]!r}") from None
 
 
 def _reply(value: Any, status: int) -> ASGIApp:

@@ -176,7 +176,9 @@ def _answer(status: int, kind: Any, schema_of: Mapping[str, Any]) -> dict[str, A
 
 def _problems(operation: Operation) -> dict[str, Any]:
     by_status: dict[str, list[str]] = {}
-    for kind in (*operation.problems, *_EVERYWHERE):
+    # A control character in an open part of the path is refused before the endpoint is asked.
+    everywhere = (*_EVERYWHERE, "not-found") if "{" in operation.path else _EVERYWHERE
+    for kind in (*operation.problems, *everywhere):
         by_status.setdefault(str(PROBLEMS[kind][0]), []).append(kind)
     return {status: _problem(list(dict.fromkeys(kinds))) for status, kinds in sorted(by_status.items())}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,8 +13,10 @@ import pytest
 
 from executors import assembly, packs
 from executors.settings import Settings
-from gateway.app import GatewayOptions, create_app
+from gateway import addresses
+from gateway.app import Gateway, GatewayOptions, create_app
 from gateway.cli import schema
+from gateway.routes import OPERATIONS
 from tasks.address import address
 from tasks.errors import ConfigurationError
 from tests.gateway.conftest import client_of
@@ -134,3 +138,48 @@ async def test_two_of_one_path_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_
     async with assembly.gateway(settings_of(f"sqlite:///{tmp_path}/jobs.db")) as control:
         with pytest.raises(ConfigurationError, match="served by the gateway itself already"):
             create_app(control)
+
+
+@pytest.fixture
+async def everything(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """A gateway with all packs."""
+    settings = Settings.from_env(
+        {"DATABASE_URL": f"sqlite:///{tmp_path / 'jobs.db'}", "JOBGATE_PACKS": "A,B,C,D,E", "FILES_ROOT": str(tmp_path)}
+    )
+    async with assembly.gateway(settings) as control:
+        yield create_app(control)
+        found = control.registry
+    await packs.close(found)
+
+
+OWNERS_IDS = ("celery_task_xyz", "run_abc123", "task_01HZX", "42x")
+
+
+async def test_ids_of_other_forms_are_answered_in_words_wherever_a_path_has_an_id(everything: Gateway) -> None:
+    """The ids that owners of other systems have in their programs: 404, and a sentence without a pattern."""
+    operations = [*OPERATIONS, *addresses.operations(everything.control.registry.addresses, OPERATIONS)]
+    asked = [operation for operation in operations if "{" in operation.path]
+    assert len(asked) > 60
+    async with client_of(everything) as client:
+        for operation in asked:
+            for given in OWNERS_IDS:
+                path = operation.path.format_map(Given(given))
+                answer = await client.request(operation.method, path, json=None if operation.method == "GET" else {})
+                shown = f"{operation.method} {path}: {answer.status_code} {answer.text}"
+                assert 400 <= answer.status_code < 500 or "profiles" in path, shown
+                assert not re.search(r"regex|Expected|pattern|\[A-Z", answer.text), shown
+                if answer.status_code == 404:
+                    assert re.search(rf"\bno .*{given}", answer.json()["detail"], re.IGNORECASE), shown
+                if operation.method == "GET" and "profiles" not in path:
+                    assert answer.status_code == 404, shown
+
+
+class Given(dict[str, str]):
+    """One text for every part of a path that is not there."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(verb="restart", kind="wav")
+        self.text = text
+
+    def __missing__(self, key: str) -> str:
+        return self.text
