@@ -96,6 +96,9 @@ class Carrier:
         self._bodies = BodyLoops("jobgate-async")
         self._mine = threading.local()
         self._ending = False
+        self._pid = os.getpid()
+        #: Whether a signal ended this process.
+        self._ended = False
         #: The jobs of the messages that are being answered: what is claimed for one of them is known here.
         self._claiming: list[str] = []
         self._given_up: list[AsyncSeat | PartnerSeat] = []
