@@ -9,19 +9,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from executors import assembly
 from executors.adoption import adopted
 from executors.body import MainSeat, Partner, PartnerSeat, Seat, ThreadSeat, share_interpreter
 from executors.body_loops import AsyncSeat, BodyLoops
 from executors.control import Control
+from executors.end_signals import EndSignals, default_in_forks
 from executors.handles import LoopClient
 from executors.heartbeat import Heartbeat
-from executors.identity import is_dead
 from executors.keeper import Keeper, Running
 from executors.loop_thread import LoopThread
 from executors.reports import Reports
@@ -31,10 +30,11 @@ from executors.settling import Settling
 from executors.unheard import Unheard
 from executors.upkeep import Upkeep
 from executors.watch import Watch
-from executors.word import Word
+from executors.word import Role
+from executors.worker_commands import execute
 from tasks import handle
 from tasks.admission import Admission
-from tasks.command import Command, Outcome, Verb
+from tasks.command import Command, Outcome
 from tasks.context import Context
 from tasks.errors import JobgateError, LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Mode, State, Submission
@@ -49,30 +49,6 @@ LOOK = 0.1
 #: Seconds for which a slot waits at most for a rate limit, and how often: others may start a job in the same moment.
 RATE_WAIT = 0.025
 RATE_TRIES = 4
-#: Signals that end a process of a pool: by Celery, when its worker is shut down cold, or by whoever signals its group.
-END_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-#: Seconds that a pool of processes has to grow or shrink.
-RESIZE_PATIENCE = 20.0
-
-
-class Role(NamedTuple):
-    """A process's part in its worker: what the worker's parent has to say, and how it is told what only it can do.
-
-    `take_in` is told, again and again, whether the registry calls the worker deaf.
-    """
-
-    name: str
-    instance: str
-    slots: int
-    pool: str
-    word: Word
-    obey: Callable[[Command], Outcome | None]
-    take_in: Callable[[bool], None]
-
-    @property
-    def own_process(self) -> bool:
-        """Whether the process has one slot and may be killed to end its body."""
-        return self.pool == "prefork"
 
 
 class Carrier:
@@ -89,6 +65,7 @@ class Carrier:
         self.broker = place_of(settings.broker_url)
         if role.own_process:
             MainSeat.listen()
+            default_in_forks()
         else:
             share_interpreter()
         self._runner = Runner(registry, settings.result_max_bytes)
@@ -96,12 +73,11 @@ class Carrier:
         self._bodies = BodyLoops("jobgate-async")
         self._mine = threading.local()
         self._ending = False
-        self._pid = os.getpid()
-        #: Whether a signal ended this process.
-        self._ended = False
         #: The jobs of the messages that are being answered: what is claimed for one of them is known here.
         self._claiming: list[str] = []
+        self._signals = EndSignals(lambda: bool(self._claiming))
         self._given_up: list[AsyncSeat | PartnerSeat] = []
+        self._endings: set[asyncio.Task[None]] = set()
         self._loop.call(self._start())
 
     @property
@@ -120,40 +96,18 @@ class Carrier:
         return self._role.word.queues
 
     async def obey(self, command: Command) -> Outcome | None:
-        """Pass it on to the worker, whose process this is, and look at what came of it."""
-        before = await self._siblings()
-        outcome = await asyncio.to_thread(self._role.obey, command)
-        if outcome is None or not outcome.ok or command.verb not in (Verb.GROW, Verb.SHRINK):
-            return outcome
-        wanted = before + int(command.argument or 0) * (1 if command.verb is Verb.GROW else -1)
-        found = before
-        for _ in range(round(RESIZE_PATIENCE / LOOK)):
-            found = await self._siblings()
-            if found == wanted:
-                break
-            await asyncio.sleep(LOOK)
-        late = f" after {RESIZE_PATIENCE:g} s, {wanted} were asked for" if found != wanted else ""
-        return Outcome(found == wanted, f"{found} slots{late}")
-
-    async def _siblings(self) -> int:
-        """The living processes of this worker; the dead are struck off: they could not do it themselves."""
-        mine = [worker for worker in await self._store.workers() if worker.instance == self._role.instance]
-        dead = [worker.owner for worker in mine if is_dead(worker.owner)]
-        for owner in dead:
-            await self._store.gone(owner)
-        return len(mine) - len(dead)
+        return await execute(command, self._role.obey, self._store, self._role.instance)
 
     def carry(self, job_id: str) -> Step | None:
         """Run the job of a message; returns how its attempt ended, None if the job is not there to be claimed."""
         while self._ending:  # the process is about to be killed for its last body, which ended after all
             time.sleep(LOOK)
         self._heartbeat.heard += 1
-        if self._role.word.drain_at or self._ended:
+        if self._role.word.drain_at or self._signals.received:
             self._hand_back(job_id)
             return None
         if self._role.own_process:
-            for number in END_SIGNALS:  # each time: a task may have set its own
-                signal.signal(number, self._end_process)
+            self._signals.listen()  # each time: a task may have set handlers of its own
         self._claiming.append(job_id)
         try:
             attempt = self._claim(job_id)
@@ -165,18 +119,9 @@ class Carrier:
             self._end(step)
         finally:
             self._claiming.remove(job_id)
-            if self._ended:
+            if self._signals.received:
                 raise SystemExit(1)
         return step
-
-    def _end_process(self, number: int, frame: FrameType | None) -> None:
-        """Handles END_SIGNALS: a running job is given back and the process ends. An exception raised here would hit the
-        task and pass for its own failure."""
-        if os.getpid() != self._pid:  # a process that a task forked
-            raise SystemExit(1)
-        self._ended = True
-        if not self._claiming:
-            raise SystemExit(1)
 
     def _hand_back(self, job_id: str) -> None:
         """The worker shuts down: the relay may dispatch the job to another worker at once."""
@@ -254,6 +199,8 @@ class Carrier:
 
     async def _stop(self) -> None:
         self._parent_watch.cancel()
+        self._give_back_all()
+        await asyncio.gather(*self._endings, return_exceptions=True)
         await self._heartbeat.stop()
         await self._keeper.stop()
         await self._unheard.stop()
@@ -306,7 +253,14 @@ class Carrier:
             return
         running.abandoned = True
         self._ending = self._role.own_process
-        self._last = asyncio.get_running_loop().create_task(self._settle_and_end(running, step))
+        ending = asyncio.get_running_loop().create_task(self._settle_and_end(running, step))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
+    def _give_back_all(self) -> None:
+        self._settling.hurry()
+        for running in self._keeper.all():
+            self._give_up(running, interrupt(running.attempt))
 
     async def _settle_and_end(self, running: Running, step: Step) -> None:
         """Write the outcome, then end the body: with its process where it has one, else by an exception."""
@@ -328,10 +282,8 @@ class Carrier:
                 self._role.take_in(self._heartbeat.deaf)
                 drain_at = self._role.word.drain_at
                 self._heartbeat.draining = drain_at > 0
-                if self._ended or 0 < drain_at <= time.monotonic():
-                    self._settling.hurry()
-                    for running in self._keeper.all():
-                        self._give_up(running, interrupt(running.attempt))
+                if self._signals.received or 0 < drain_at <= time.monotonic():
+                    self._give_back_all()
                 losses = self._role.word.losses
                 if losses != seen:
                     with contextlib.suppress(JobgateError):

@@ -8,7 +8,8 @@ it, because messages are acknowledged before the job runs and no result backend 
 from __future__ import annotations
 
 import logging
-from typing import Any, Never
+from collections.abc import Callable
+from typing import Any, ClassVar, Never
 
 from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import Ignore, Retry
@@ -42,6 +43,9 @@ class NotEnded(Ignore):  # type: ignore[misc]  # Celery ships no types
 class JobRequest(Request):  # type: ignore[misc]  # Celery ships no types
     """The parent's view of a message. Celery has no way to say from a child that a task was revoked."""
 
+    #: Has the processes of the worker give back what they run. Celery waits for them before it announces its shutdown.
+    give_back: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+
     def on_failure(self, exc_info: Any, **options: Any) -> None:
         if not isinstance(_exception(exc_info), JobRevoked):
             super().on_failure(exc_info, **options)
@@ -50,6 +54,10 @@ class JobRequest(Request):  # type: ignore[misc]  # Celery ships no types
         log.info("worker: job %s of task %s was cancelled", self.id, self.name)
         self.send_event("task-revoked", terminated=True, signum=None, expired=False)
         self.acknowledge()
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """Begins a cold shutdown. Celery would kill the process of the message, and fails where a pool has none."""
+        type(self).give_back()
 
     def on_retry(self, exc_info: Any) -> None:
         self.send_event("task-retried", exception=str(_exception(exc_info)), traceback="")

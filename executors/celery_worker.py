@@ -27,17 +27,18 @@ from kombu import Exchange, Queue
 
 from executors import assembly, logs
 from executors.adoption import Adoption
-from executors.carrier import Carrier, Role
+from executors.carrier import Carrier
 from executors.celery_app import make_celery
 from executors.celery_child import pool_name, prepare_child
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
 from executors.deafness import Remedy
+from executors.end_signals import default_in_forks
 from executors.identity import host, make_instance
 from executors.leaving import GRACE, LEFTOVERS, Leaving
 from executors.settings import Settings
-from executors.word import Word
+from executors.word import Role, Word
 from executors.worker_name import WorkerName
 from tasks.admission import Admission
 from tasks.errors import InvalidSubmission, JobgateError, StoreUnavailable
@@ -105,6 +106,7 @@ class Worker:
     def connect(self) -> None:
         """Listen to the signals of Celery's life."""
         hide_from_log(CANARY)
+        JobRequest.give_back = staticmethod(self._give_back)
         signals.after_setup_logger.connect(self._log, weak=False)
         signals.celeryd_init.connect(self._named, weak=False)
         signals.celeryd_after_setup.connect(self._set_up, weak=False)
@@ -204,6 +206,7 @@ class Worker:
     def _ready(self, sender: Any = None, **_: Any) -> None:
         if not self.own_processes:
             self.carrier()
+            default_in_forks()
         if sender.hub is not None:
             self._watch(sender)
             sender.hub.on_tick.add(lambda: self._turned(sender))
@@ -263,15 +266,20 @@ class Worker:
     def _drain(self) -> None:
         self._word.drain_at = time.monotonic() + self._settings.drain_timeout
 
-    def _shutting_down(self, **_: Any) -> None:
-        if os.getpid() != self._parent:  # a process that a body forked has Celery's signal handlers
-            return
-        self._drain()
-        patience = self._settings.drain_timeout
+    def _give_back(self) -> None:
+        self._word.drain_at = time.monotonic()
+        self._leaving.within(GRACE)
+
+    def _shutting_down(self, how: str = "Warm", **_: Any) -> None:
+        """Celery was told to end; `how` is Cold after SIGQUIT or a second SIGINT: nothing that runs is waited for."""
+        patience = 0.0 if how == "Cold" else self._settings.drain_timeout
+        self._word.drain_at = time.monotonic() + patience
         self._leaving.within(patience + GRACE)
         if running := len(state.active_requests):
             words = (
                 f"jobgate: waiting up to {patience:g} s for the jobs that run ({running}), then the rest is given back"
+                if patience
+                else f"jobgate: giving back the jobs that run ({running})"
             )
             os.write(2, f"{words}\n".encode())  # to stderr, and not by print: this is a signal handler
 

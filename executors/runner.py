@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
+import os
+import sys
 import time
 import traceback
 import types
@@ -61,13 +63,16 @@ class Runner:
         return step
 
     def _perform(self, attempt: Attempt, context: Context, guard: Callable[[Callable[[], Any]], Any]) -> Step:
-        started = time.perf_counter()
+        started, process = time.perf_counter(), os.getpid()
         try:
             context.check()  # it may have been stopped while it waited for its thread
             call = self._call(attempt, context)
             enter(context)
-            return self._succeed(attempt, guard(call), started)
+            result = guard(call)
+            _end_copy(process)
+            return self._succeed(attempt, result, started)
         except BaseException as error:  # whatever a task raises, even SystemExit, ends its attempt and nothing else
+            _end_copy(process, error)
             return self._decide(attempt, error, time.perf_counter() - started)
 
     async def perform_async(self, attempt: Attempt, context: Context, interruption: Interruption) -> Step:
@@ -130,6 +135,20 @@ class _Unregistered(FatalError):
     def __init__(self, name: str, registry: Registry) -> None:
         known = ", ".join(sorted(task.name for task in registry)[:20])
         super().__init__(f"task {name!r} is not registered on this worker; check its TASK_MODULES. It knows: {known}")
+
+
+def _end_copy(process: int, error: BaseException | None = None) -> None:
+    """Ends this process if the task function forked it from `process` and it came to the end of the function, with
+    `error` if one was raised: the outcome of the job is that of the original process."""
+    if os.getpid() == process:
+        return
+    code: Any = None if error is None else 1
+    if isinstance(error, SystemExit):
+        code = error.code
+    elif error is not None:
+        traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 _FINAL = (FatalError, InvalidArguments)

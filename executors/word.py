@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from tasks.command import Command, Outcome
 from tasks.errors import ConfigurationError
 
 #: When to give back what runs (a double, of `time.monotonic`: all processes of a machine share it, and nobody sets it
@@ -72,3 +74,23 @@ class Word:
 
     def _set(self, field: str, value: float) -> None:
         struct.pack_into(_FIELDS[field], self._memory, 8 * list(_FIELDS).index(field), value)
+
+
+class Role(NamedTuple):
+    """A process's part in its worker: what the worker's parent has to say, and how it is told what only it can do.
+
+    `take_in` is told, again and again, whether the registry calls the worker deaf.
+    """
+
+    name: str
+    instance: str
+    slots: int
+    pool: str
+    word: Word
+    obey: Callable[[Command], Outcome | None]
+    take_in: Callable[[bool], None]
+
+    @property
+    def own_process(self) -> bool:
+        """Whether the process has one slot and may be killed to end its body."""
+        return self.pool == "prefork"

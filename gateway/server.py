@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 
 from executors.control import Control
+from executors.end_signals import default_in_forks
 from executors.leaving import GRACE, Leaving
 from gateway.app import Gateway
 from gateway.connection import Connection
@@ -103,6 +104,7 @@ class Server(uvicorn.Server):
         # uvicorn would raise the signals again after serving, before the executor has let go of its jobs.
         for sig in SIGNALS:
             signal.signal(sig, self.handle_exit)
+        default_in_forks()  # task functions may start processes
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -9,14 +9,14 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from billiard import pool
 
-from executors.carrier import Carrier, Role
+from executors.carrier import Carrier
 from executors.celery_child import prepare_child
 from executors.settings import Settings
+from executors.word import Role, Word
 from tasks import task
 from tasks.admission import Admission, Defaults
 from tasks.job import Mode, State, Submission
@@ -58,7 +58,8 @@ async def test_a_process_that_shuts_down_hands_its_messages_back(
     await store.run(rings.ring([["celery"]]), q0="celery", n0=1, n=1)
     assert await store.run(rings.RUNG)
     settings = Settings.from_env({"DATABASE_URL": url, "USE_CELERY": "1", "FILES_ROOT": str(tmp_path)})
-    word: Any = SimpleNamespace(queues=["celery"], drain_at=math.inf, losses=0)
+    word = Word(["celery"])
+    word.drain_at = math.inf
     role = Role("test@host", "", 1, "solo", word, lambda command: None, lambda deaf: None)
     carrier = await asyncio.to_thread(Carrier, settings, REGISTRY, role)
     try:
@@ -72,18 +73,26 @@ async def test_a_process_that_shuts_down_hands_its_messages_back(
     await store.stop()
 
 
-@pytest.mark.parametrize("whom", ["the worker", "its processes"])
+@pytest.mark.parametrize(
+    ("pool", "whom"), [("prefork", "worker"), ("prefork", "processes"), ("threads", "worker"), ("solo", "worker")]
+)
 def test_a_cold_shutdown_gives_jobs_back_unharmed(
-    deploy: Deploy, make_database: Callable[[str], str], make_broker: Callable[[str], str], tmp_path: Path, whom: str
+    deploy: Deploy,
+    make_database: Callable[[str], str],
+    make_broker: Callable[[str], str],
+    tmp_path: Path,
+    pool: str,
+    whom: str,
 ) -> None:
-    """SIGQUIT of the worker, and SIGTERM of its processes, which is what Celery's `terminate` sends."""
-    deployment = deploy(make_database("sqlite"), pool="prefork", broker_url=make_broker("redis"), slots=2)
+    """SIGQUIT of the worker, and SIGTERM of the processes of its pool."""
+    slots = 1 if pool == "solo" else 2
+    deployment = deploy(make_database("sqlite"), pool=pool, broker_url=make_broker("redis"), slots=slots)
     gate = tmp_path / "gate"
-    jobs = [deployment.submit(name, str(gate)) for name in ("block", "report_async")]
+    jobs = [deployment.submit(name, str(gate)) for name in ("block", "report_async")[:slots]]
     for job in jobs:
         deployment.reaches(job, "STARTED")
     (worker,) = deployment.workers
-    if whom == "the worker":
+    if whom == "worker":
         os.kill(worker.pid, signal.SIGQUIT)
         assert worker.ends(30)
         deployment.workers.remove(worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -32,7 +33,14 @@ def test_the_pool_that_runs_counts_and_tasks_may_start_processes(
         worker_options=options,
         environment=setting,
     )
+    done = deployment.run("start_processes")
+    assert done["result"] == [2, 3, signal.SIGTERM, 3], done["error"]
     workers = deployment.client.get("/api/v1/workers").json()["workers"]
     assert {worker["pool"] for worker in workers} == {pool}
     assert sum(worker["slots"] for worker in workers) == slots
-    assert deployment.run("start_processes")["result"] == [2, 3]
+    assert deployment.run("add", 1)["result"] == 11, "no process of the task has ended the worker"
+
+
+def test_tasks_may_start_processes_in_a_gateway(deploy: Deploy, make_database: Callable[[str], str]) -> None:
+    done = deploy(make_database("postgresql"), slots=1).run("start_processes")
+    assert done["result"] == [2, 3, signal.SIGTERM, 3], done["error"]

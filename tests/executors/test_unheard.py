@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from executors.carrier import Carrier, Role
+from executors.carrier import Carrier
 from executors.keeper import Claimer
 from executors.runner import Runner
 from executors.settings import Settings
 from executors.thread_executor import ThreadExecutor
+from executors.word import Role, Word
 from tasks import task
 from tasks.admission import Admission, Defaults
 from tasks.errors import StoreUnavailable
@@ -123,7 +123,7 @@ async def test_a_worker_process_gives_back_what_it_claimed_without_hearing_of_it
     settings = Settings.from_env(
         {"DATABASE_URL": url, "USE_CELERY": "1", "JOBGATE_LEASE": str(LEASE), "FILES_ROOT": str(tmp_path)}
     )
-    word: Any = SimpleNamespace(queues=["celery"], drain_at=0.0, losses=0)
+    word = Word(["celery"])
     role = Role("test@host", "", 1, "solo", word, lambda command: None, lambda deaf: None)
     await asyncio.to_thread(_claim_twice, Carrier(settings, REGISTRY, role), job_id)
     job = await store.get(job_id)

@@ -184,12 +184,21 @@ def switch_interval() -> float:
 
 @task(name="tests.start_processes", max_retries=0)
 def start_processes() -> list[int]:
-    """What two child processes of the body return: a forked one and a fresh interpreter."""
+    """What child processes of the body return: a forked one and a fresh interpreter; the signal that ended another one,
+    and the exit code of a forked copy of this body."""
     found: list[int] = []
     for method in ("fork", "spawn"):
         with multiprocessing.get_context(method).Pool(1) as pool:
             found += pool.map(abs, [-2 - len(found)])
-    return found
+    sleeping = multiprocessing.get_context("fork").Process(target=time.sleep, args=(PATIENCE,))
+    sleeping.start()
+    sleeping.terminate()
+    sleeping.join(10)
+    assert sleeping.exitcode is not None
+    copy = os.fork()
+    if not copy:
+        sys.exit(3)
+    return [*found, -sleeping.exitcode, os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])]
 
 
 @task(name="tests.leave_threads", **NO_RETRY)
