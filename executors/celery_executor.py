@@ -15,6 +15,7 @@ from executors.strangers import Strangers
 from tasks.admission import new_id
 from tasks.errors import JobgateError
 from tasks.job import Job, Mode
+from tasks.repeated_warning import RepeatedWarning
 from tasks.store import rings, statements
 from tasks.store.backend import Item, Query, Rows
 from tasks.store.store import JobStore
@@ -85,6 +86,7 @@ class CeleryExecutor:
         self._workers: Sequence[Worker] = []
         self._serving: dict[str, tuple[int, ...]] = {}
         self._known: set[str] = set()
+        self._unread = RepeatedWarning(log, "the relay waits for the store: %s")
         self._workers_at = self._broker_at = self._rung_at = self._lost_at = 0.0
         self._backlog = True
         self._doorbell = Doorbell(broker_url, self._rings_lost)
@@ -208,7 +210,7 @@ class CeleryExecutor:
                 pause = await self._look()
                 await asyncio.sleep(min(pause, LIMITED_PAUSE))
             except JobgateError as error:
-                log.warning("the relay waits for the store: %s", error)
+                self._unread.warn(error)
             except Exception:  # without this loop nobody is rung for
                 log.exception("the relay stumbled; it goes on")
 

@@ -17,6 +17,7 @@ from executors.runner import overran, strand
 from tasks.context import Context
 from tasks.errors import Cancelled, LeaseLost, SoftTimeLimitExceeded, StoreUnavailable
 from tasks.job import Attempt
+from tasks.repeated_warning import RepeatedWarning
 from tasks.step import Step, interrupt, stop
 from tasks.store.store import JobStore
 
@@ -125,6 +126,7 @@ class Keeper:
         self._running: dict[tuple[str, int], Running] = {}
         self._task: asyncio.Task[None] | None = None
         self._talk: asyncio.Task[None] | None = None
+        self._unrenewed = RepeatedWarning(log, "leases cannot be renewed now: %s")
         self._polled_at = 0.0
         self._patient_until = 0.0
         self._idle = asyncio.Event()
@@ -194,7 +196,7 @@ class Keeper:
             await self._renew(now)
             await self._poll_cancels(now)
         except StoreUnavailable as error:
-            log.warning("leases cannot be renewed now: %s", error)
+            self._unrenewed.warn(error)
         except Exception:
             log.exception("the keeper stumbled; it goes on")
 

@@ -11,6 +11,7 @@ from threading import Lock
 
 from tasks.errors import JobgateError
 from tasks.job import Attempt
+from tasks.repeated_warning import RepeatedWarning
 from tasks.store.store import JobStore
 
 log = logging.getLogger("jobgate.reports")
@@ -34,6 +35,7 @@ class Reports:
         self._counting = Lock()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Task[None] | None = None
+        self._kept_back = RepeatedWarning(log, "progress and log lines are kept back: %s")
 
     def reporter(self, attempt: Attempt) -> Callable[..., None]:
         """What a Context of this attempt reports to."""
@@ -50,7 +52,7 @@ class Reports:
             rows = [(*key, json) for key, json in progress.copy().items()]
             await self._store.report(self._owner, rows, [*lines, *told])
         except JobgateError as error:
-            log.warning("progress and log lines are kept back: %s", error)
+            self._kept_back.warn(error)
             self._progress = progress | self._progress
             self._lines.extendleft(reversed(lines))
             with self._counting:

@@ -12,6 +12,7 @@ from typing import Any
 from executors.reports import Reports
 from tasks.errors import JobgateError, StoreUnavailable
 from tasks.job import ErrorCode, State
+from tasks.repeated_warning import RepeatedWarning
 from tasks.step import Failure, Step
 from tasks.store.store import JobStore
 from tasks.store.tallies import SUPERSEDED
@@ -30,6 +31,7 @@ class Settling:
         self._reports = reports
         self._patience = patience
         self._deadline = math.inf
+        self._waiting = RepeatedWarning(log, "job %s: its outcome waits for the store: %s")
         self._open: set[asyncio.Future[Any]] = set()
         self._owed: set[tuple[str, int]] = set()
 
@@ -105,7 +107,7 @@ class Settling:
                 if loop.time() >= min(deadline, self._deadline):
                     raise
                 if not waiting:
-                    log.warning("job %s: its outcome waits for the store: %s", step.job_id, error)
+                    self._waiting.warn(step.job_id, error)
                 waiting = True
                 await asyncio.sleep(PAUSE)
             except JobgateError as error:  # the database refuses the values themselves: say so on the job, once

@@ -25,6 +25,7 @@ from tasks.command import Command, Outcome
 from tasks.context import Context
 from tasks.errors import LeaseLost, StoreUnavailable
 from tasks.job import Attempt, Job, Mode
+from tasks.repeated_warning import RepeatedWarning
 from tasks.step import Step, interrupt
 from tasks.store.backend import Item, Rows
 from tasks.store.claiming import SURPLUS, Claim
@@ -75,6 +76,7 @@ class ThreadExecutor:
         #: Timers by limit: at the moment a rate lets the next job start, its limit is promoted.
         self._promotions: dict[str, asyncio.TimerHandle] = {}
         self._backlog = True
+        self._unread = RepeatedWarning(log, "idle slots cannot look for jobs now: %s")
         self._open = False
         self._claiming = True
         self._inbox: Inbox[Running | None] = Inbox()
@@ -330,7 +332,7 @@ class ThreadExecutor:
                     self._promote_later(name, seconds)
                 self._backlog = self._backlog or await self._store.has_ready(self.queues, skipped=skipped)
             except StoreUnavailable as error:
-                log.warning("idle slots cannot look for jobs now: %s", error)
+                self._unread.warn(error)
             except Exception:  # without this loop, jobs whose wake-up was lost would wait for ever
                 log.exception("the look for jobs failed; it goes on")
             if self._free and self._backlog:

@@ -24,6 +24,8 @@ from metrics.expected import expected
 from metrics.exposition import Exposition
 from metrics.instruments import Build
 from tasks.control_characters import has_control_character
+from tasks.errors import StoreUnavailable
+from tasks.repeated_warning import RepeatedWarning
 
 logger = logging.getLogger("jobgate.gateway")
 
@@ -71,6 +73,9 @@ class Gateway:
         build = Build(version=VERSION, executor=setting, database=engine.dialect.name)
         pairs = expected([(task.name, task.queue) for task in control.registry], control.queues)
         self.exposition = Exposition(control.store, build, self.tallies, control.executor, pairs)
+        #: One line a second, however many callers meet a store that is away.
+        self._refused = RepeatedWarning(logger, "gateway: answered 503, the store does not serve requests: %s")
+        self.not_ready = RepeatedWarning(logger, "gateway: not ready: %s")
         self._keys = Keys(options.api_keys)
         self._neighbours = Neighbours(options.allowed_hosts)
         self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())
@@ -90,6 +95,8 @@ class Gateway:
             return
         except Exception as error:
             reply = reply_to(error, scope["path"])
+            if isinstance(error, StoreUnavailable):
+                self._refused.warn(error)
             if reply.status == 500:
                 logger.exception("gateway: %r %r failed, answered with 500", scope["method"], scope["path"])
         await reply(scope, receive, send)

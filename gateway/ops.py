@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -13,9 +12,8 @@ from gateway.reply import Reply, ok
 from gateway.views import public
 from metrics import exposition
 from tasks.errors import SchemaMismatch, StoreUnavailable
+from tasks.repeated_warning import RepeatedWarning
 from tasks.store.store import JobStore
-
-log = logging.getLogger("jobgate.gateway")
 
 LINKS = {
     "jobs": "/api/v1/jobs",
@@ -78,7 +76,7 @@ async def ready(call: Call) -> Reply:
     verbose = call.query(ReadyQuery).verbose is not None
     if call.gateway.draining:
         raise Refusal("not-ready", "the server is ending", [], [(b"retry-after", b"1")])
-    await _check_store(call.control.store)
+    await _check_store(call.control.store, call.gateway.not_ready)
     carrier = await call.control.health()
     store = Check(name="store", status="ok", detail="reads and writes are answered, and its schema is ours")
     executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=public(carrier))
@@ -95,16 +93,16 @@ def _check_queues(unserved: Sequence[str]) -> Check:
     return Check(name="queues", status="degraded", detail=detail)
 
 
-async def _check_store(store: JobStore) -> None:
+async def _check_store(store: JobStore, not_ready: RepeatedWarning) -> None:
     try:
         await store.check_schema()
     except StoreUnavailable as error:
         # Anybody may ask whether we are ready: hosts, users and statements are for the log only.
-        log.warning("not ready: the store: %s", error)
+        not_ready.warn(f"the store: {error}")
         detail = error.detail if isinstance(error, SchemaMismatch) else "it cannot be reached"
         raise Refusal("not-ready", f"store: {detail}", [], [(b"retry-after", b"1")]) from error
     if (problem := await store.health.write_problem()) is not None:
-        log.warning("not ready: the store takes no writes: %s", problem)
+        not_ready.warn(f"the store takes no writes: {problem}")
         detail = "store: it takes no writes (a full disk, or a read-only database); the server's log has the reason"
         raise Refusal("not-ready", detail, [], [(b"retry-after", b"1")])
 

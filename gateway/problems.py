@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -11,8 +10,6 @@ from msgspec import Struct
 
 from gateway.reply import Headers, Reply
 from tasks import errors
-
-log = logging.getLogger("jobgate.gateway")
 
 MEDIA_TYPE = b"application/problem+json"
 
@@ -133,8 +130,7 @@ def refusal_of(error: Exception) -> Refusal:
     if isinstance(error, errors.InvalidSubmission) and kind != "idempotency-mismatch":
         return in_body(kind, error.detail, error.pointer)
     if isinstance(error, errors.StoreUnavailable):
-        # A driver's words name hosts, users and statements: they are for the log.
-        log.warning("a request met a store that is away: %s", error)
+        # A driver's words name hosts, users and statements: the app logs them.
         detail = _MISMATCH if isinstance(error, errors.SchemaMismatch) else _UNAVAILABLE
         return Refusal(kind, detail, headers=[(b"retry-after", b"1")])
     return Refusal(kind, error.detail)

@@ -15,6 +15,7 @@ from metrics.instruments import Build, Carrier, Gauges, Instruments
 from metrics.schedules import Schedules
 from metrics.text import Families
 from tasks.errors import StoreUnavailable
+from tasks.repeated_warning import RepeatedWarning
 from tasks.store.backend import Rows
 from tasks.store.health import StoreHealth
 from tasks.store.schedule_store import ScheduleReader
@@ -75,6 +76,7 @@ class Exposition:
         self._instruments = Instruments(build, carrier)
         self._families = Families(expected)
         self._read_at = float("-inf")
+        self._unread = RepeatedWarning(_log, "metrics: a scrape could not read the store: %s")
         self._under_way: dict[bool, asyncio.Task[bytes]] = {}
 
     async def render(self, openmetrics: bool = False) -> bytes:
@@ -104,7 +106,7 @@ class Exposition:
                 await self._tallies.fold(passes=PASSES)
                 await self._read_gauges()
         except (StoreUnavailable, TimeoutError) as error:
-            _log.warning("a scrape could not read the store: %s", str(error) or "it took too long")
+            self._unread.warn(str(error) or "it took too long")
             self._instruments.collect_errors += 1
             self._instruments.gauges, self._read_at = None, float("-inf")
         self._instruments.writable = await probe is None

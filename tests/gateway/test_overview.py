@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import httpx2
@@ -12,6 +13,7 @@ from executors.base import Health
 from executors.control import Control
 from gateway.app import Gateway
 from gateway.ops import LINKS
+from tasks import repeated_warning
 from tasks.admission import new_id
 from tasks.errors import StoreUnavailable
 from tasks.store.schema import metadata
@@ -116,6 +118,17 @@ async def test_without_its_store_it_is_alive_and_not_ready(client: httpx2.AsyncC
         answer = await client.request(method, url, json=READ if method == "POST" else None)
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store-unavailable"), url
         assert answer.headers["retry-after"] == "1"
+
+
+async def test_refused_requests_are_one_line_a_second(
+    client: httpx2.AsyncClient, control: Control, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeated_warning, "INTERVAL", 3600.0)
+    control.store = Broken()  # type: ignore[assignment]  # it breaks while the server runs
+    for _ in range(40):
+        assert (await client.post("/api/v1/jobs", json=READ)).status_code == 503
+        assert (await client.get("/readyz")).status_code == 503
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2
 
 
 async def test_a_drivers_words_are_for_the_log(
