@@ -76,7 +76,7 @@ class Exposition:
         self._instruments = Instruments(build, carrier)
         self._families = Families(expected)
         self._read_at = float("-inf")
-        self._unread = RepeatedWarning(_log, "metrics: a scrape could not read the store: %s")
+        self._unread = RepeatedWarning(_log, "metrics: a scrape could not read the store or count its events: %s")
         self._under_way: dict[bool, asyncio.Task[bytes]] = {}
 
     async def render(self, openmetrics: bool = False) -> bytes:
@@ -101,18 +101,31 @@ class Exposition:
     async def _collect(self) -> None:
         started = time.perf_counter()
         probe = asyncio.create_task(self._store.health.write_problem(), name="jobgate-scrape-write")
+        problem = None
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._tallies.fold(passes=PASSES)
+                # A store that takes no writes counts nothing, and can still be read.
+                problem = await self._count()
                 await self._read_gauges()
         except (StoreUnavailable, TimeoutError) as error:
-            self._unread.warn(str(error) or "it took too long")
-            self._instruments.collect_errors += 1
+            problem = str(error) or "it took too long"
             self._instruments.gauges, self._read_at = None, float("-inf")
+        if problem is not None:
+            self._unread.warn(problem)
+            self._instruments.collect_errors += 1
+        self._instruments.counted = problem is None
         self._instruments.writable = await probe is None
         self._instruments.store_errors = self._store.health.errors
         self._instruments.states = self._tallies.series["jobs"]
         self._instruments.collect_seconds = time.perf_counter() - started
+
+    async def _count(self) -> str | None:
+        """Counts new events; why that failed."""
+        try:
+            await self._tallies.fold(passes=PASSES)
+        except StoreUnavailable as error:
+            return str(error)
+        return None
 
     async def _read_gauges(self) -> None:
         if time.monotonic() - self._read_at < FRESH:

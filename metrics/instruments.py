@@ -70,6 +70,8 @@ class Instruments(Collector):
         self._carrier = carrier
         #: None while the store does not answer: an old gauge would be a lie.
         self.gauges: Gauges | None = None
+        #: Whether `states` are those of now.
+        self.counted = False
         #: `states[queue][state]`: jobs now in each state.
         self.states: Mapping[Pair, Series] = {}
         #: None until it has been read: a counter that begins at 0 and then shows what was counted before is a reset.
@@ -92,7 +94,8 @@ class Instruments(Collector):
 
     def collect(self) -> Iterator[Metric]:
         if self.gauges is not None:
-            yield self._jobs()
+            if self.counted:
+                yield self._jobs()
             yield from _queues(self.gauges.due, [queue for _, queue in self.states])
             yield _consumers(self.gauges, [queue for _, queue in self.states])
             yield from _workers(self.gauges.workers)

@@ -209,13 +209,28 @@ async def test_without_a_store_the_process_still_answers(
     await rows.run(store.engine, "t", 1)
     await scrape(eyes)
     with monkeypatch.context() as broken:
-        broken.setattr(eyes._tallies, "_stretch", text("SELECT * FROM nowhere"))
+        eyes._read_at = float("-inf")
+        for name in ("_stretch", "_due"):
+            broken.setattr(eyes._tallies, name, text("SELECT * FROM nowhere"))
         found = await scrape(eyes)
     assert value(found, "collect_errors_total") == 1
     assert value(found, "jobs_succeeded_total", task="t", queue="default") == 1
     assert not [key for key in found if key[0] in ("jobgate_queue_depth", "jobgate_workers")]
     found = await scrape(eyes)
     assert value(found, "queue_depth", queue="default") == 0
+
+
+async def test_gauges_are_read_from_a_store_that_takes_no_writes(
+    store: JobStore, eyes: Exposition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with store.engine.begin() as connection:
+        await rows.insert(connection, [("t", "default")])
+    monkeypatch.setattr(eyes._tallies, "_add", text("INSERT INTO nowhere VALUES (:rows)"))
+    found = await scrape(eyes)
+    assert value(found, "queue_depth", queue="default") == 1
+    assert value(found, "store_up", op="read") == 1
+    assert value(found, "collect_errors_total") == 1
+    assert not [key for key in found if key[0] == "jobgate_jobs"], "counted from the events: it would be stale"
 
 
 async def test_a_store_that_hangs_is_not_waited_for(eyes: Exposition, monkeypatch: pytest.MonkeyPatch) -> None:
