@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from celery.schedules import crontab, schedule
@@ -25,7 +27,9 @@ from tasks.errors import ConfigurationError, InvalidSubmission, JobgateError, Sc
 from tasks.moment import moment
 from tasks.schedule import Spec, rule_of
 
-USAGE = "usage: python -m executors.celery_import beat MODULE:NAME | django DATABASE_URL"
+USAGE = "usage: python -m executors.celery_import beat MODULE:NAME | django [DATABASE_URL]"
+#: Where the URL of the old database stands, if it holds a password: every user of a machine can read command lines.
+OLD_DATABASE_URL = "OLD_DATABASE_URL"
 #: Options of an entry that are fields of a schedule.
 _OPTIONS = ("queue", "priority", "expires", "soft_time_limit", "time_limit")
 
@@ -121,6 +125,12 @@ async def _run(settings: Settings, kind: str, place: str) -> Sequence[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
+    if list(arguments) == ["django"] and os.environ.get(OLD_DATABASE_URL):
+        arguments = ["django", os.environ[OLD_DATABASE_URL]]
+    elif arguments[:1] == ["django"] and any(map(_holds_password, arguments)):
+        words = f"set {OLD_DATABASE_URL} and leave the URL out: every user of a machine can read command lines"
+        print(f"jobgate: the URL holds a password; {words}", file=sys.stderr)
+        return 2
     if len(arguments) != 2 or arguments[0] not in ("beat", "django"):
         print(USAGE, file=sys.stderr)
         return 2
@@ -132,6 +142,11 @@ def main(arguments: Sequence[str]) -> int:
     for line in _shown(lines):
         print(line)
     return 1 if any(": refused" in line for line in lines) else 0
+
+
+def _holds_password(text: str) -> bool:
+    url = urlsplit(text)
+    return url.password is not None or "password=" in url.query
 
 
 def _shown(lines: Sequence[str]) -> Iterator[str]:

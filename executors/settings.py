@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from executors.base import Patience
 from executors.environment import read
 from executors.packs import place_beside
+from executors.secret_files import SECRETS, SUFFIX, with_secrets
 from tasks.admission import Defaults
 from tasks.clock_change import zone
 from tasks.errors import ConfigurationError
@@ -79,6 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """The settings, or ConfigurationError naming the variable and what it takes."""
         _refuse_unknown(environ)
+        environ = with_secrets(environ)
         broker = "CELERY_BROKER_URL" if environ.get("CELERY_BROKER_URL") else _FALLBACKS["CELERY_BROKER_URL"]
         environ = {**{variable: environ.get(other, "") for variable, other in _FALLBACKS.items()}, **_set(environ)}
         settings = read(cls, VARIABLES, environ, unread=_unread(environ), environment=dict(environ))
@@ -215,9 +217,11 @@ def inherited(environ: Mapping[str, str] = os.environ, **more: str) -> dict[str,
 
 
 def source_of(variable: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Where the value of a setting comes from: "environment", the variable read in its stead, or "default"."""
+    """Where the value of a setting comes from: "environment", "file", the variable read in its stead, or "default"."""
     other = _FALLBACKS.get(variable, "")
-    return "environment" if environ.get(variable) else other if environ.get(other) else "default"
+    if environ.get(variable):
+        return "environment"
+    return "file" if environ.get(variable + SUFFIX) else other if environ.get(other) else "default"
 
 
 def _set(environ: Mapping[str, str]) -> dict[str, str]:
@@ -225,7 +229,7 @@ def _set(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    known = {*VARIABLES.values(), *CALLER_VARIABLES.values()}
+    known = {*VARIABLES.values(), *CALLER_VARIABLES.values(), *(name + SUFFIX for name in SECRETS)}
     for variable in environ:
         if variable.startswith("JOBGATE_") and variable not in known:
             ours = ", ".join(sorted(name for name in known if name.startswith("JOBGATE_")))

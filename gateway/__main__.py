@@ -21,6 +21,7 @@ from gateway.bind_address import check_bind_address
 from gateway.routes import ANALYZE
 from gateway.server import Drain, Server, listen
 from tasks.errors import ConfigurationError, StoreUnavailable
+from tasks.masking import shown_url
 from tasks.private_files import keep_files_private
 from tasks.registry import Registry
 from tasks.store.backend import parse_url
@@ -88,11 +89,11 @@ def _example(found: Registry) -> Mapping[str, Any] | None:
 
 
 def _shown(database_url: str) -> str:
-    """Without its password; the path of an SQLite file absolute."""
+    """Without secrets; the path of an SQLite file absolute."""
     url = parse_url(database_url)
     if url.get_backend_name() == "sqlite":
         url = url.set(database=str(Path(str(url.database)).absolute()))
-    return url.render_as_string(hide_password=True)
+    return shown_url(url.render_as_string(hide_password=False))
 
 
 def _options(settings: Settings) -> GatewayOptions:

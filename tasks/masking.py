@@ -19,6 +19,15 @@ _NAMED = re.compile(
 )
 
 
+def shown_url(url: str) -> str:
+    """Returns a URL of a database or broker without its password and its query, in which some drivers take one."""
+    scheme, _, rest = url.partition("://")
+    place, question, _ = rest.partition("?")
+    who, at, where = place.rpartition("@")
+    user, colon, _ = who.partition(":")
+    return f"{scheme}://{user}{colon and f':{MASK}'}{at}{where}{question and f'?{MASK}'}"
+
+
 def mask_credentials(text: str) -> str:
     """Without passwords in URLs, and without the values of `Bearer` and `Basic`."""
     return _CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}{MASK}", text)

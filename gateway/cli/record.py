@@ -13,6 +13,7 @@ from executors.settings import CALLER_VARIABLES, VARIABLES, CallerSettings, Sett
 from gateway.cli import local_stack, output
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.options import AsJson
+from tasks.masking import shown_url
 
 db = typer.Typer(name="db", help="The database's schema.", no_args_is_help=True)
 
@@ -62,15 +63,6 @@ def check() -> None:
         words = f"{where} has schema {found.revision}, needs {schema.HEAD}{tables}: run `jobgate db upgrade`"
         raise CommandError(Exit.BAD, words)
     output.say(f"{where} has schema {found.revision}, as this release needs")
-
-
-def shown_url(url: str) -> str:
-    """Without what may be secret: the password, and the query, in which some brokers take one."""
-    scheme, _, rest = url.partition("://")
-    place = rest.partition("?")[0]
-    who, at, where = place.rpartition("@")
-    user, colon, _ = who.partition(":")
-    return f"{scheme}://{user}{colon and ':' + _HIDDEN}{at}{where}{'?' + _HIDDEN if '?' in rest else ''}"
 
 
 def _schema() -> ModuleType:

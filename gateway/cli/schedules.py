@@ -196,7 +196,10 @@ def backfill(
 @app.command("import", context_settings=PASS_ON)
 def import_(
     options: Annotated[
-        list[str], typer.Argument(metavar="beat|django SOURCE...", help="`beat module:app`, or `django DATABASE_URL`.")
+        list[str],
+        typer.Argument(
+            metavar="beat|django SOURCE...", help="`beat module:app`, or `django`, which reads OLD_DATABASE_URL."
+        ),
     ],
 ) -> None:
     """Take schedules over from Celery's beat_schedule or from django-celery-beat, into the store of DATABASE_URL."""

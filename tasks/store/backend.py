@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from msgspec import Struct
 
 from tasks.errors import ConfigurationError, JobgateError, SchemaMismatch, StoreUnavailable
+from tasks.masking import shown_url
 
 if TYPE_CHECKING:  # the command line reads settings, which import this module: SQLAlchemy takes 0.2 s to import
     from sqlalchemy.engine import URL
@@ -118,7 +119,7 @@ def parse_url(text: str) -> URL:
     if url is None or url.get_backend_name() not in _MODULES:
         raise ConfigurationError(
             "DATABASE_URL takes sqlite:///path/to/file.db or postgresql://user:password@host/name; "
-            f"got {text.rsplit('@', maxsplit=1)[-1]!r}"
+            f"got {shown_url(text) if '://' in text else 'no URL'}"
         )
     return url
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from executors.identity import VERSION
 from gateway.cli import output
 from gateway.cli.main import app
-from gateway.cli.record import shown_url
+from tasks.masking import shown_url
 from tests.gateway.cli.conftest import Shell
 from tests.support.processes import ROOT, clean_environment
 
