@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import completion, output
 from gateway.cli.door import Door, address
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.options import AsJson, DryRun, Status, Yes, door
@@ -16,8 +16,14 @@ from gateway.cli.options import AsJson, DryRun, Status, Yes, door
 #: Seconds of one question while a bulk action goes on.
 _LOOK = 0.5
 
-Queues = Annotated[list[str] | None, typer.Option("--queue", help="Only jobs of this queue; may be repeated.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only jobs of this task; may be repeated.")]
+Queues = Annotated[
+    list[str] | None,
+    typer.Option("--queue", help="Only jobs of this queue; may be repeated.", autocompletion=completion.queues),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="Only jobs of this task; may be repeated.", autocompletion=completion.tasks),
+]
 Tag = Annotated[str | None, typer.Option(help="Only jobs with this tag.")]
 Before = Annotated[str | None, typer.Option("--created-before", help="Only jobs from before this moment (RFC 3339).")]
 

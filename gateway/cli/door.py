@@ -33,9 +33,10 @@ class ServerEvent(NamedTuple):
 
 
 class Door:
-    """A way to the gateway at `settings.url`."""
+    """A way to the gateway at `settings.url`, which may take `patience` seconds to answer."""
 
-    def __init__(self, settings: CallerSettings) -> None:
+    def __init__(self, settings: CallerSettings, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self.url = settings.url
         self._has_key = bool(settings.api_key)
         headers = {"authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
@@ -44,7 +45,7 @@ class Door:
         # Loading the certificates takes 50 ms, which a plain connection does not need.
         secure = settings.url.startswith("https:")
         self._client = httpx2.Client(
-            base_url=settings.url, headers=headers, timeout=PATIENCE, trust_env=not local, verify=secure
+            base_url=settings.url, headers=headers, timeout=patience, trust_env=not local, verify=secure
         )
 
     def close(self) -> None:
@@ -78,7 +79,7 @@ class Door:
                 content=content,
                 params=given or None,  # an empty one would take away what stands in the path
                 headers={**kind, **(headers or {})},
-                timeout=PATIENCE + wait,
+                timeout=self._patience + wait,
             )
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise self._away(error) from error
@@ -103,7 +104,7 @@ class Door:
 
     def _stream(self, path: str, cursor: str) -> Iterator[ServerEvent]:
         headers = {"last-event-id": cursor} if cursor else {}
-        timeout = httpx2.Timeout(PATIENCE, read=SILENCE)
+        timeout = httpx2.Timeout(self._patience, read=SILENCE)
         with self._client.stream("GET", path, headers=headers, timeout=timeout) as answer:
             if answer.status_code != 200:
                 answer.read()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import completion, output
 from gateway.cli.argument import by_place_and_name, value_of
 from gateway.cli.bulk import Queues, Tag, Tasks, job_filter
 from gateway.cli.door import Door, address
@@ -27,12 +27,16 @@ Timeout = Annotated[float, typer.Option(help="Seconds to wait at most; 0 waits f
 
 def submit(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(help="The task's name; `jobgate tasks` lists them.")],
+    task: Annotated[
+        str, typer.Argument(help="The task's name; `jobgate tasks` lists them.", autocompletion=completion.tasks)
+    ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[VALUE|NAME=VALUE]...", help="JSON where it is JSON, else text.")
     ] = None,
     kwargs: Annotated[str, typer.Option(help="Keyword arguments as one JSON object.")] = "{}",
-    queue: Annotated[str | None, typer.Option(help="Another queue than the task's own.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="Another queue than the task's own.", autocompletion=completion.queues)
+    ] = None,
     priority: Annotated[int | None, typer.Option(help="0 to 9, 9 first.")] = None,
     countdown: Annotated[float | None, typer.Option(help="Seconds until it is due.")] = None,
     eta: Annotated[str | None, typer.Option(help="The moment it is due: RFC 3339 with an offset.")] = None,

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli import completion
 from gateway.cli.door import Door
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Job ids.")]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id.")]
+JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Job ids.", autocompletion=completion.jobs)]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id.", autocompletion=completion.jobs)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Status = Annotated[
     list[str] | None, typer.Option(help="PENDING, STARTED, RETRY, SUCCESS, FAILURE or REVOKED; may be repeated.")

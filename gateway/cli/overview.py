@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import completion, output
 from gateway.cli.door import address
 from gateway.cli.options import AsJson, door
 
 
 def tasks(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="One task, with its arguments.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One task, with its arguments.", autocompletion=completion.tasks)
+    ] = None,
     json_: AsJson = False,
 ) -> None:
     """List the registered tasks, or show one."""
@@ -30,7 +32,7 @@ def tasks(
 
 def limits(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(help="The task's name.")],
+    task: Annotated[str, typer.Argument(help="The task's name.", autocompletion=completion.tasks)],
     rate: Annotated[str | None, typer.Option(help='As in "10/m"; a bare number is per second.')] = None,
     concurrency: Annotated[int | None, typer.Option(help="How many of its jobs may run at once.", min=1)] = None,
     reset: Annotated[bool, typer.Option(help="What its code declares holds again.")] = False,

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import bulk, output
+from gateway.cli import bulk, completion, output
 from gateway.cli.door import address
 from gateway.cli.options import AsJson, DryRun, Yes, door
 
 app = typer.Typer(name="queues", help="List the queues, or steer one.", invoke_without_command=True)
 
-Name = Annotated[str, typer.Argument(help="The queue.")]
+Name = Annotated[str, typer.Argument(help="The queue.", autocompletion=completion.queues)]
 
 
 @app.callback()
@@ -51,7 +51,7 @@ def purge(context: typer.Context, name: Name, dry_run: DryRun = False, yes: Yes 
 def move(
     context: typer.Context,
     name: Name,
-    to: Annotated[str, typer.Argument(help="The queue that they go to.")],
+    to: Annotated[str, typer.Argument(help="The queue that they go to.", autocompletion=completion.queues)],
     dry_run: DryRun = False,
     yes: Yes = False,
     json_: AsJson = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import completion, output
 from gateway.cli.argument import by_place_and_name, value_of
 from gateway.cli.door import Door, address
 from gateway.cli.options import AsJson, DryRun, Yes, door
@@ -18,12 +18,14 @@ app = typer.Typer(name="schedules", help="List the schedules, or steer one.", in
 #: Schedules asked for at once.
 PAGE = 200
 
-Name = Annotated[str, typer.Argument(help="The schedule's name or id.")]
+Name = Annotated[str, typer.Argument(help="The schedule's name or id.", autocompletion=completion.schedules)]
 Cron = Annotated[str | None, typer.Option(help="Five fields, as in Celery's crontab: '30 2 * * mon-fri'.")]
 Every = Annotated[float | None, typer.Option(help="Seconds between two fire times.")]
 At = Annotated[str | None, typer.Option(help="One moment: RFC 3339 with an offset.")]
 Zone = Annotated[str | None, typer.Option("--timezone", help="An IANA name; without it the deployment's.")]
-Queue = Annotated[str | None, typer.Option(help="The jobs' queue; without it the task's own.")]
+Queue = Annotated[
+    str | None, typer.Option(help="The jobs' queue; without it the task's own.", autocompletion=completion.queues)
+]
 Priority = Annotated[int | None, typer.Option(help="The jobs' priority, 0 to 9, 9 first.")]
 Overlap = Annotated[
     str | None, typer.Option(help="One of allow_all, skip, queue_one, cancel_running: for an open job before it.")
@@ -72,7 +74,7 @@ def show(context: typer.Context, name: Name, json_: AsJson = False) -> None:
 def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Its name.")],
-    task: Annotated[str, typer.Argument(help="The task that it runs.")],
+    task: Annotated[str, typer.Argument(help="The task that it runs.", autocompletion=completion.tasks)],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[VALUE|NAME=VALUE]...", help="As for `jobgate submit`.")
     ] = None,

@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import bulk, output
+from gateway.cli import bulk, completion, output
 from gateway.cli.bulk import Before, Queues, Tag, Tasks
 from gateway.cli.door import Door, address
 from gateway.cli.exits import CommandError, Exit
 from gateway.cli.options import AsJson, DryRun, Status, Yes, door
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Job ids; none, with a filter.")]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="Job ids; none, with a filter.", autocompletion=completion.jobs),
+]
 
 _CANCELLED = {"revoked": "will not start", "asked": "runs, and was told to stop"}
 _DONE: dict[str, Callable[[Any], str]] = {

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import completion, output
 from gateway.cli.door import address
 from gateway.cli.exits import Exit
 from gateway.cli.options import AsJson, Yes, door
 
 app = typer.Typer(name="workers", help="List the workers, or tell one what to do.", invoke_without_command=True)
 
-Name = Annotated[str, typer.Argument(help="celery@host, gateway@host, or `all`.")]
+Name = Annotated[str, typer.Argument(help="celery@host, gateway@host, or `all`.", autocompletion=completion.workers)]
 Number = Annotated[int, typer.Option("-n", help="How many slots.", min=1)]
-Queue = Annotated[str, typer.Argument(help="The queue.")]
+Queue = Annotated[str, typer.Argument(help="The queue.", autocompletion=completion.queues)]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for the answers, at most 60.", min=0, max=60)]
 WAIT = 30.0
 
