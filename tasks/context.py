@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, NoReturn
 
 from tasks.errors import Cancelled, LeaseLost, Retry, SoftTimeLimitExceeded, printable
@@ -95,6 +95,11 @@ def running() -> Context | None:
     return _current.get(None)
 
 
-def enter(context: Context) -> None:
+def enter(context: Context) -> Token[Context]:
     """For the carrier: make `context` the current one."""
-    _current.set(context)
+    return _current.set(context)
+
+
+def leave(token: Token[Context]) -> None:
+    """Undo the `enter` that returned this token."""
+    _current.reset(token)

@@ -3,72 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import Cancelled, Context, SoftTimeLimitExceeded
-from tasks.job import Attempt
 from tasks.packs import files
 from tasks.packs.files.content import Analysis
 from tasks.packs.files.export import Export
+from tasks.testing import Recorder
 
 SAMPLES = Path(files.__file__).parent / "samples"
-
-
-class Recorder:
-    """A context whose reports are kept."""
-
-    def __init__(self, job: str = "job-1", attempt: int = 1) -> None:
-        self.progress: list[dict[str, Any]] = []
-        self.log: list[tuple[str, str]] = []
-        self._watch: Callable[[], None] = lambda: None
-        self.context = Context(_attempt(job, attempt), self._take)
-
-    def _take(self, kind: str, *words: str) -> None:
-        if kind == "progress":
-            self.progress.append(json.loads(words[0]))
-        else:
-            self.log.append((words[0], words[1]))
-        self._watch()
-
-    def stop_after(self, reports: int, reason: type[Cancelled | SoftTimeLimitExceeded]) -> None:
-        """Ask the job to stop when it has reported progress so often."""
-        self.when(lambda: len(self.progress) == reports, lambda: self.context.stop(reason))
-
-    def when(self, holds: Callable[[], bool], act: Callable[[], object]) -> None:
-        """Act once, after the first progress report for which the condition holds."""
-        acted = False
-
-        def watch() -> None:
-            nonlocal acted
-            if not acted and self.progress and holds():
-                acted = True
-                act()
-
-        self._watch = watch
-
-
-def _attempt(job: str, number: int) -> Attempt:
-    return Attempt(
-        id=job,
-        task="tests",
-        queue="default",
-        priority=0,
-        arguments="[[],{}]",
-        attempt=number,
-        failures=number - 1,
-        losses=0,
-        max_retries=3,
-        max_losses=3,
-        soft_time_limit=None,
-        time_limit=None,
-        started_at=0,
-        owner="tests",
-    )
 
 
 def analyze(path: str) -> Analysis:

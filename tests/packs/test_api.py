@@ -13,7 +13,7 @@ from tasks.clients.web import Answer
 from tasks.errors import ConfigurationError
 from tasks.packs import api
 from tasks.packs.api import calls
-from tests.packs.support import Recorder
+from tasks.testing import Recorder
 from tests.support.outside import Outside, outside
 
 

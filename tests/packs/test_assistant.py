@@ -18,10 +18,10 @@ from tasks.packs.assistant import ASSISTANT, conversation, generate_ai_response
 from tasks.packs.assistant import settings as pack_settings
 from tasks.packs.assistant.conversation import Question, Spoken
 from tasks.packs.assistant.tables import CONVERSATIONS, DATABASE
+from tasks.testing import Recorder
 from tests.gateway.conftest import client_of
 from tests.packs.assistant_support import CONVERSATIONS as HOME
 from tests.packs.assistant_support import JOBS, TASKS, Assistant, assistant, model_of
-from tests.packs.support import Recorder
 from tests.support.answers import AnswerEngines
 from tests.support.model import MODEL
 from tests.support.waiting import eventually_async

@@ -12,8 +12,8 @@ from executors import assembly
 from executors.settings import Settings
 from tasks.errors import ConfigurationError, FatalError, InvalidArguments, Retry
 from tasks.packs.assistant import send_notification
+from tasks.testing import Recorder
 from tests.packs.assistant_support import JOBS, Assistant, assistant
-from tests.packs.support import Recorder
 from tests.support.mail import Mailbox
 from tests.support.outside import Outside, outside
 

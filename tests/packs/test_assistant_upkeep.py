@@ -8,9 +8,9 @@ from tasks.inventory import Inventory, Outcome, Waiting
 from tasks.packs.assistant import check_task_health, cleanup_expired_results
 from tasks.packs.assistant.health import examine
 from tasks.packs.assistant.settings import Settings
+from tasks.testing import Recorder
 from tasks.worker import Worker, WorkerState
 from tests.packs.assistant_support import JOBS, assistant
-from tests.packs.support import Recorder
 from tests.support.mail import Mailbox
 
 NOW = 1_900_000_000_000

@@ -19,8 +19,8 @@ from tasks.packs.backoffice.conversation import MAX_TURNS, Called, Conversation
 from tasks.packs.backoffice.pack import BACKOFFICE
 from tasks.packs.backoffice.settings import Settings
 from tasks.packs.backoffice.tables import DATABASE, RUNS
+from tasks.testing import Recorder
 from tests.packs.office import client, office, ran
-from tests.packs.support import Recorder
 from tests.support.answers import AnswerEngines
 from tests.support.model import MODEL
 from tests.support.waiting import eventually_async

@@ -26,10 +26,10 @@ from tasks.packs.citations.rounds import (
 from tasks.packs.citations.scan import scan_prompt_citations
 from tasks.packs.citations.tables import CITATIONS, DATABASE, PACE, PROMPTS, SCANS
 from tasks.schedule import rule_of
+from tasks.testing import Recorder
 from tests.executors.conftest import make_database
 from tests.gateway.conftest import client_of
 from tests.packs.citations_support import PLACES, QUESTION, VENDORS, Projects, variables
-from tests.packs.support import Recorder
 from tests.support.answers import AnswerEngines
 
 __all__ = ["make_database"]

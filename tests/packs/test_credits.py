@@ -23,8 +23,8 @@ from tasks.packs import credits as credits_pack
 from tasks.packs.credits import ledger, reading
 from tasks.packs.credits.tables import ACCOUNTS, DATABASE, LOTS
 from tasks.packs.credits.word import StatementQuery, Transfer
+from tasks.testing import Recorder
 from tests.gateway.conftest import client_of
-from tests.packs.support import Recorder
 
 SOON = datetime(2027, 1, 1, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ import pytest
 from tasks import registry
 from tasks.errors import Cancelled, InvalidArguments
 from tasks.packs import demo
-from tests.packs.support import Recorder
+from tasks.testing import Recorder
 
 
 def test_the_demo_tasks_are_registered_on_the_default_queue() -> None:

@@ -17,7 +17,8 @@ from docx import Document
 from tasks import FatalError, registry
 from tasks.packs import files
 from tasks.packs.files.content import Analysis, Keyword
-from tests.packs.support import SAMPLES, Recorder, analyze, one_page, rezip, stream
+from tasks.testing import Recorder
+from tests.packs.support import SAMPLES, analyze, one_page, rezip, stream
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 

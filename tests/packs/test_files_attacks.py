@@ -17,7 +17,8 @@ from pypdf import PdfWriter
 from tasks import Cancelled, FatalError, SoftTimeLimitExceeded
 from tasks.packs import files
 from tasks.packs.files import docx_reader, pdf_reader, plain_reader
-from tests.packs.support import SAMPLES, Recorder, analyze, one_page, pdf, rezip, stream
+from tasks.testing import Recorder
+from tests.packs.support import SAMPLES, analyze, one_page, pdf, rezip, stream
 
 MINUTES = (SAMPLES / "minutes.docx").read_bytes()
 REPORT = (SAMPLES / "report.pdf").read_bytes()

@@ -14,7 +14,8 @@ from tasks import Cancelled, FatalError, LeaseLost
 from tasks.errors import InvalidArguments
 from tasks.packs import files
 from tasks.packs.files import export as module
-from tests.packs.support import SAMPLES, Recorder, export
+from tasks.testing import Recorder
+from tests.packs.support import SAMPLES, export
 
 
 @pytest.fixture

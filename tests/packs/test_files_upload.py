@@ -14,7 +14,7 @@ from tasks.errors import ConfigurationError
 from tasks.packs import files
 from tasks.packs.files import folder, intake, upload
 from tasks.packs.files.upload import Upload
-from tests.packs.support import Recorder
+from tasks.testing import Recorder
 
 
 @pytest.fixture

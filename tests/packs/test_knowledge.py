@@ -21,8 +21,8 @@ from tasks.packs import knowledge
 from tasks.packs.knowledge import source
 from tasks.packs.knowledge.index import Document, Indexed
 from tasks.packs.knowledge.tables import CHUNKS, DATABASE, DOCUMENTS, WRITES
+from tasks.testing import Recorder
 from tests.gateway.conftest import client_of
-from tests.packs.support import Recorder
 from tests.support.corpus import CHINESE, ENGLISH, QUESTIONS
 
 

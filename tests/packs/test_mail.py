@@ -20,8 +20,8 @@ from tasks.errors import ConfigurationError, FatalError
 from tasks.packs import mail as mail_pack
 from tasks.packs.mail import post
 from tasks.packs.mail.tables import DATABASE
+from tasks.testing import Recorder
 from tests.gateway.conftest import client_of
-from tests.packs.support import Recorder
 from tests.support.mail import Mailbox, mail_variables
 
 Run = Callable[..., Awaitable[dict[str, Any]]]

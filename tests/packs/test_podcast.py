@@ -20,8 +20,8 @@ from tasks.packs.podcast import PODCAST, check_timeout_tasks, folder, production
 from tasks.packs.podcast.run import Hold
 from tasks.packs.podcast.source import now
 from tasks.packs.podcast.tables import DATABASE, RUNS
+from tasks.testing import Recorder
 from tests.packs.podcast_site import API, LIBRARY, WISH, ended, read, served, settings_of
-from tests.packs.support import Recorder
 
 make = production.generate.function
 
