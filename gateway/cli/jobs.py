@@ -22,21 +22,23 @@ _LOOK = 1.0
 _COLUMNS = ("id", "task", "status", "queue", "priority", "attempt", "created", "runtime", "worker", "error")
 _WAITING_FIELDS = ("eta", "expires", "countdown", "queue", "priority", "max_retries", "soft_time_limit", "time_limit")
 
+TaskName = Annotated[
+    str, typer.Argument(help="The task's name; `jobgate tasks` lists them.", autocompletion=completion.tasks)
+]
+OtherQueue = Annotated[
+    str | None, typer.Option(help="Another queue than the task's own.", autocompletion=completion.queues)
+]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most; 0 waits for ever.", min=0)]
 
 
 def submit(
     context: typer.Context,
-    task: Annotated[
-        str, typer.Argument(help="The task's name; `jobgate tasks` lists them.", autocompletion=completion.tasks)
-    ],
+    task: TaskName,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[VALUE|NAME=VALUE]...", help="JSON where it is JSON, else text.")
     ] = None,
     kwargs: Annotated[str, typer.Option(help="Keyword arguments as one JSON object.")] = "{}",
-    queue: Annotated[
-        str | None, typer.Option(help="Another queue than the task's own.", autocompletion=completion.queues)
-    ] = None,
+    queue: OtherQueue = None,
     priority: Annotated[int | None, typer.Option(help="0 to 9, 9 first.")] = None,
     countdown: Annotated[float | None, typer.Option(help="Seconds until it is due.")] = None,
     eta: Annotated[str | None, typer.Option(help="The moment it is due: RFC 3339 with an offset.")] = None,
