@@ -19,6 +19,7 @@ from types import FrameType
 from gateway.cli import local_stack, own_redis
 from gateway.cli.child import sweep
 from gateway.cli.exits import CommandError
+from gateway.cli.supervision import GATEWAY_ONLY, WEB
 from tasks.errors import ConfigurationError
 from tasks.private_files import keep_files_private
 
@@ -182,7 +183,9 @@ def main() -> int:
         children: list[Child] = []
         try:
             for name, command in commands.items():
-                children.append(Child(name, command, environment, width))
+                hidden = () if name == WEB else GATEWAY_ONLY
+                given = {key: value for key, value in environment.items() if key not in hidden}
+                children.append(Child(name, command, given, width))
             first = watch([*children, *watched], request)
             say(f"stack: {f'{first.name} ended by itself' if first else 'asked to stop'}")
         finally:

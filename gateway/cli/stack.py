@@ -176,7 +176,7 @@ def _launch(daemon: Daemon) -> None:
         autostart=False,
         rotate=True,
     )
-    chosen = supervision.programs(COMMAND, celery=bool(settings.use_celery))
+    chosen = [*map(supervision.without_keys, supervision.programs(COMMAND, celery=bool(settings.use_celery)))]
     if settings.use_celery and source_of("CELERY_BROKER_URL", environment) == "default":
         environment["CELERY_BROKER_URL"] = own_redis.url(daemon.folder)
         chosen.insert(0, supervision.Program(REDIS, (*NOTHING_INHERITED, *own_redis.command(daemon.folder)), 1))
@@ -205,7 +205,11 @@ def _await_ready(daemon: Daemon, name: str, file: log_file.Growing) -> None:
     while True:
         state = _state(daemon, name)
         seen += file.news()
-        if own_redis.answers(daemon.folder) if name == REDIS else any(SIGN in line for line in seen):
+        if name == REDIS:
+            if own_redis.answers(daemon.folder):
+                return
+        # Supervisor calls a process that became ready in less than a second STARTING for a while.
+        elif state.state == "RUNNING" and any(SIGN in line for line in seen):
             return
         pids |= {state.pid} - {0}
         # A store that is away ends a process later than Supervisor takes it for started: it would be tried for ever.

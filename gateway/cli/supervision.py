@@ -9,11 +9,16 @@ from pathlib import Path
 
 from msgspec import Struct
 
+WEB = "web"
 #: Seconds beyond the drain timeout: open requests, and the notice to the load balancer.
 MARGIN = 15
 #: Bytes of a log before supervisord turns it, and how many turned ones it keeps.
 LOG_BYTES = 10 * 1024 * 1024
 LOG_BACKUPS = 5
+#: Variables that the gateway alone needs: tasks run in workers, and what they run could read a worker's environment.
+GATEWAY_ONLY = ("JOBGATE_API_KEYS", "JOBGATE_API_KEYS_FILE", "JOBGATE_API_KEY")
+#: Beside the file of settings that all processes read: those that only the gateway reads.
+GATEWAY_SETTINGS = "web.environment"
 HEAD = """\
 ; Jobgate under the supervisord of a server: /etc/supervisor/conf.d/jobgate.conf. Written by `jobgate stack config`.
 ; Settings: NAME=value lines in the file that each command reads. Logs are turned by logrotate.
@@ -44,10 +49,18 @@ class Place(Struct, frozen=True, kw_only=True):
 
 def programs(jobgate: tuple[str, ...], *, celery: bool) -> list[Program]:
     """Ours, each by its own command of `jobgate`. In thread mode the gateway does all the work."""
-    web = Program("web", (*jobgate, "serve"), 300)
+    web = Program(WEB, (*jobgate, "serve"), 300)
     if not celery:
         return [web]
     return [Program("worker", (*jobgate, "worker"), 100), Program("scheduler", (*jobgate, "scheduler"), 200), web]
+
+
+def without_keys(program: Program) -> Program:
+    """The program without the variables of the gateway, unless it is the gateway."""
+    if program.name == WEB:
+        return program
+    unset = [word for name in GATEWAY_ONLY for word in ("-u", name)]
+    return Program(program.name, ("env", *unset, *program.command), program.priority)
 
 
 def program_section(program: Program, place: Place, name: str) -> str:
@@ -79,12 +92,21 @@ def program_section(program: Program, place: Place, name: str) -> str:
 
 
 def server_file(home: str, environment: str, place: Place) -> str:
-    """The programs for the supervisord of a server, where settings lie in the file `environment`."""
-    read = f"set -a; . {shlex.quote(environment)}; exec "
+    """The programs for the supervisord of a server, where settings lie in the file `environment`, and those of the
+    gateway alone in GATEWAY_SETTINGS beside it."""
+    own = shlex.quote(str(Path(environment).with_name(GATEWAY_SETTINGS)))
+    read = f"set -a; . {shlex.quote(environment)}; "
+    more = f"[ ! -e {own} ] || . {own}; "
     ours = programs((f"{home}/.venv/bin/jobgate",), celery=True)
     sections = [
         program_section(
-            Program(each.name, ("/bin/sh", "-c", read + shlex.join(each.command)), each.priority), place, name
+            Program(
+                each.name,
+                ("/bin/sh", "-c", f"{read}{more * (each.name == WEB)}exec {shlex.join(each.command)}"),
+                each.priority,
+            ),
+            place,
+            name,
         )
         for each, name in ((each, f"jobgate-{each.name}") for each in ours)
     ]

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from executors.settings import Settings
+from gateway.cli import supervision
 from gateway.cli.main import app
 from tests.support.processes import ROOT
 
@@ -78,12 +79,27 @@ def test_a_unit_runs_a_command_and_lets_it_drain(unit: Path) -> None:
 
 def test_the_example_of_the_settings_is_taken() -> None:
     """As the shell of Supervisor's file reads it."""
-    script = f"set -a; . {DEPLOY}/environment.example; exec env -0"
+    script = f"set -a; . {DEPLOY}/environment.example; . {DEPLOY}/web.environment.example; exec env -0"
     done = subprocess.run(["/bin/sh", "-c", script], env={}, capture_output=True, text=True, check=True, timeout=20)
     settings = Settings.from_env(dict(line.split("=", 1) for line in done.stdout.split("\0") if line))
     assert settings.use_celery
     assert not settings.api_keys, "an example key would be everybody's"
     assert len(settings.queue_order) == 4
+    shared = (DEPLOY / "environment.example").read_text()
+    assert not [name for name in supervision.GATEWAY_ONLY if name in shared], "workers read this file"
+
+
+def test_only_the_gateway_reads_the_file_with_the_keys() -> None:
+    reads = {unit.stem: "web.environment" in unit.read_text() for unit in UNITS}
+    assert reads == {"jobgate-web": True, "jobgate-worker@": False, "jobgate-scheduler": False}
+    found = configparser.RawConfigParser()
+    found.read(DEPLOY / "supervisor/jobgate.conf")
+    commands = {name: found[name]["command"] for name in found.sections() if name.startswith("program:")}
+    assert [name for name in commands if "web.environment" in commands[name]] == ["program:jobgate-web"]
+    keys = {
+        name for name in OURS for key in supervision.GATEWAY_ONLY if key in COMPOSE["services"][name]["environment"]
+    }
+    assert keys == {"web"}
 
 
 def test_logs_are_turned_and_none_is_lost(tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ def test_a_stack_whose_store_is_away_says_so_and_tries_no_longer(folder: Path) -
 
 def test_celery_mode_and_every_command_of_the_systems_that_came_here(folder: Path) -> None:
     """In the page's order: the worker is stopped and started once, the scheduler restarted."""
-    stack = Stack(folder)  # Celery mode is what a stack is for
+    key = "jg_0c1d2e3f4a5b6c7d8e9fa0b1"
+    # Celery mode is what a stack is for.
+    stack = Stack(folder, JOBGATE_API_KEYS=f"ops:{key}:admin", JOBGATE_API_KEY=key)
     pids: dict[str, set[int]] = {}
     for _, verb, *component in filter(of_a_stack, commands()):
         if verb == "stop" and not component:
@@ -127,6 +129,8 @@ def test_celery_mode_and_every_command_of_the_systems_that_came_here(folder: Pat
         for name, each in found.items():
             assert (each["state"] == "RUNNING") is (name not in down), (verb, component, found)
             pids.setdefault(name, set()).add(each["pid"])
+            if each["pid"]:
+                assert (key in psutil.Process(each["pid"]).environ().values()) is (name == "web"), name
     lives = {name: len(seen - {0}) for name, seen in pids.items()}
     assert lives == {"redis": 1, "web": 1, "worker": 2, "scheduler": 2}
     assert [pid for seen in pids.values() for pid in seen - {0} if psutil.pid_exists(pid)] == []
@@ -208,7 +212,9 @@ def test_the_server_s_file_runs(folder: Path, redis_url: str) -> None:
         "CELERY_BROKER_URL": redis_url,
         "CELERY_POOL": "prefork",
     }
-    (folder / "environment").write_text("".join(f"{name}='{value}'\n" for name, value in environment.items()))
+    shared = {name: value for name, value in environment.items() if name != "PORT"}
+    for file, values in (("environment", shared), ("web.environment", {"PORT": environment["PORT"]})):
+        (folder / file).write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
     text = (ROOT / "deploy/supervisor/jobgate.conf").read_text()
     places = {
         "/opt/jobgate": folder / "opt",
