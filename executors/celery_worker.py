@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from billiard import active_children
@@ -176,7 +176,14 @@ class Worker:
         self.app.task(name=name, bind=True, typing=False, **options)(answer)
 
     def _named(self, sender: str, instance: Any, **_: Any) -> None:
-        """Before Celery uses the node name anywhere: commands by wire reach every worker of one name."""
+        """Before Celery uses the node name anywhere: commands by wire reach every worker of one name.
+
+        Only a worker comes here, and so only a worker opens or makes the database: `celery inspect` imports this module too.
+        """
+        try:
+            asyncio.run(_check(self._settings, self.registry))
+        except JobgateError as error:
+            _end_start(error)
         self._control.name = instance.hostname = self._name.reserve(sender, self._instance)
 
     def _set_up(self, instance: Any, **_: Any) -> None:
@@ -200,8 +207,7 @@ class Worker:
         try:
             self.carrier()
         except JobgateError as error:
-            print(f"jobgate: {error.detail}", file=sys.stderr, flush=True)
-            raise SystemExit(_start_failure(error)) from error
+            _end_start(error)
 
     def _ready(self, sender: Any = None, **_: Any) -> None:
         if not self.own_processes:
@@ -298,9 +304,10 @@ async def _check(settings: Settings, found: Registry) -> None:
         pass
 
 
-def _start_failure(error: JobgateError) -> int:
-    """The exit code of a start that failed: 1 if another try may succeed, 2 if a setting is wrong."""
-    return 1 if isinstance(error, StoreUnavailable) else 2
+def _end_start(error: JobgateError) -> NoReturn:
+    """Say why the start failed, and exit: with 1 if another try may succeed, with 2 if a setting is wrong."""
+    print(f"jobgate: {error.detail}", file=sys.stderr, flush=True)
+    raise SystemExit(1 if isinstance(error, StoreUnavailable) else 2) from error
 
 
 def _make_worker() -> Worker:
@@ -309,10 +316,8 @@ def _make_worker() -> Worker:
         settings = Settings.from_env()
         logging.getLogger("jobgate").setLevel(settings.log_level)
         worker = Worker(settings)
-        asyncio.run(_check(settings, worker.registry))
     except JobgateError as error:
-        print(f"jobgate: {error.detail}", file=sys.stderr)
-        raise SystemExit(_start_failure(error)) from error
+        _end_start(error)
     worker.connect()
     atexit.register(worker.start_anew)
     return worker

@@ -70,6 +70,18 @@ def test_errors_of_redis_and_elements_that_are_no_messages_end_no_worker(
     assert worker.code == 0
 
 
+@pytest.mark.parametrize("command", ["report", "inspect ping --timeout=0.2"])
+def test_celerys_commands_make_no_database(tmp_path: Path, redis_url: str, command: str) -> None:
+    environment = clean_environment(CELERY_BROKER_URL=redis_url, PYTHONPATH=str(ROOT))
+    done = subprocess.run(
+        python("-m", "celery", "-A", "executors.celery_worker", *command.split()),
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip  # one call
+    answered = "kombu" in done.stdout if command == "report" else "No nodes replied" in done.stderr
+    assert answered, done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_worker_warns_of_a_queue_without_tasks_and_of_having_none(tmp_path: Path, redis_url: str) -> None:
     environment = clean_environment(
         DATABASE_URL=f"sqlite:///{tmp_path / 'jobs.db'}", CELERY_BROKER_URL=redis_url, CELERY_POOL="solo",
