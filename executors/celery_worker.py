@@ -178,7 +178,8 @@ class Worker:
     def _named(self, sender: str, instance: Any, **_: Any) -> None:
         """Before Celery uses the node name anywhere: commands by wire reach every worker of one name.
 
-        Only a worker comes here, and so only a worker opens or makes the database: `celery inspect` imports this module too.
+        Only a worker comes here, so only a worker opens or makes the database: `celery inspect` imports this module
+        too.
         """
         try:
             asyncio.run(_check(self._settings, self.registry))
