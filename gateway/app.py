@@ -17,6 +17,7 @@ from gateway.auth import ANYBODY, Caller, Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
 from gateway.openapi import describe, encoded, with_names
 from gateway.operation import Operation
+from gateway.places import Places
 from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
 from gateway.scopes import scope_of
@@ -51,7 +52,11 @@ class GatewayOptions(Struct, frozen=True, kw_only=True):
     metrics_public: bool = False
     max_body: int = 1024 * 1024
     max_batch_body: int = 16 * 1024 * 1024
+    #: Streams of events in all and for one key, and requests that wait for the end of a job.
     max_streams: int = 200
+    max_streams_each: int = 50
+    max_waits: int = 500
+    max_waits_each: int = 250
 
 
 class Gateway:
@@ -62,7 +67,8 @@ class Gateway:
         self.options = options
         #: Set when the process was asked to end: no longer ready, and long answers come to their end.
         self.draining = False
-        self.streams = 0
+        self.streams = Places(options.max_streams, options.max_streams_each)
+        self.waits = Places(options.max_waits, options.max_waits_each)
         self.refusals = audit.RefusalCap()
         tasks = [task.name for task in control.registry]
         served = [*OPERATIONS, *addresses.operations(control.registry.addresses, OPERATIONS)]
@@ -161,6 +167,10 @@ def _refuse_ambiguity(call: Call) -> None:
     headers = call.headers
     if b"transfer-encoding" in headers and b"content-length" in headers:
         raise Refusal("malformed-request", "send Content-Length or Transfer-Encoding, not both", [], _CLOSE)
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise Refusal("malformed-request", "send Transfer-Encoding: chunked and no other coding", [], _CLOSE)
+    if b"host" not in headers and call.scope.get("http_version") == "1.1":
+        raise Refusal("malformed-request", "send the header Host, as RFC 9112 has it", [], _CLOSE)
     if len(headers) != len(call.scope["headers"]):
         names = [name for name, _ in call.scope["headers"]]
         for name in _SINGLE:

@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.crowd import Crowd
 from gateway.problems import MEDIA_TYPE, PROBLEMS, Refusal, document
 
 #: Seconds for a request's head to arrive, and for all of it.
@@ -19,6 +20,8 @@ MAX_HEAD = 64 * 1024
 MAX_TRAILERS = 8 * 1024
 MAX_TRAILER_FIELDS = 64
 CHUNK_COST = 8
+#: Seconds for which an answer may lie unread before the connection is ended: it is kept in memory until then.
+READ_PATIENCE = 30.0
 #: Seconds that the rest of a request may take when its answer is complete already.
 LINGER = 2.0
 
@@ -53,10 +56,22 @@ class Connection(HttpToolsProtocol):
     #: Of the request that is being read, since its head: bytes received, bytes of its body, fields of its trailer.
     _tail_size = _body_size = _trailer_fields = 0
     _answered_at: float | None = None
+    #: Bytes of answers that the client has not taken, and since when there are so many.
+    _unread = 0
+    _unread_since = 0.0
+
+    def __init__(self, *arguments: Any, crowd: Crowd, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._crowd = crowd
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.reading_since = self.loop.time()
         super().connection_made(transport)
+        self._crowd.joined(self, len(self.connections))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._crowd.left(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -98,6 +113,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.reading_head = False
         self._head_size = 0
+        self._crowd.speaks(self)
         if not self._refused:
             super().on_headers_complete()
             if self.scope["method"] not in {"GET", "HEAD"}:
@@ -121,6 +137,8 @@ class Connection(HttpToolsProtocol):
         if self.reading_since is not None and not self.reading_head:
             self._answered_at = self.loop.time()
         super().on_response_complete()
+        if self.reading_since is None and not self.transport.is_closing():
+            self._crowd.silent(self)
 
     def close_when_read(self) -> None:
         """Close now, or at the end of a request that is still being read, or after `LINGER` seconds."""
@@ -144,7 +162,10 @@ class Connection(HttpToolsProtocol):
             self._refuse("headers-too-large", words)
 
     def check_patience(self) -> None:
-        """Refuse a request that has been arriving for too long."""
+        """Refuse a request that has been arriving for too long, end a connection whose answers nobody reads."""
+        if self._is_unread():
+            self.transport.abort()
+            return
         if self.reading_since is None or self.transport.is_closing():
             return
         if self._answered_at is not None and self.loop.time() - self._answered_at > LINGER:
@@ -158,6 +179,13 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         self._refuse("request-timeout", f"the whole request must arrive within {patience:g} seconds")
+
+    def _is_unread(self) -> bool:
+        unread, before, now = self.transport.get_write_buffer_size(), self._unread, self.loop.time()
+        self._unread = unread
+        if unread == 0 or unread < before or before == 0:
+            self._unread_since = now
+        return now - self._unread_since > READ_PATIENCE and unread > 0
 
     def send_400_response(self, msg: str) -> None:
         self._refuse("malformed-request", "this is not HTTP/1.1 as RFC 9112 has it")

@@ -145,10 +145,18 @@ async def retry(call: Call) -> Reply:
 
 
 async def wait(call: Call, job: Job, seconds: float) -> Job:
-    """The job once it is final, or as it stands when the time is over or the server ends."""
-    while not job.is_final and seconds > 0 and not call.gateway.draining:
-        job = await call.control.wait(job.id, min(seconds, _WAIT_SLICE))
-        seconds -= _WAIT_SLICE
+    """The job once it is final, or as it stands when the time is over or the server ends.
+
+    At once where too many wait already: a wish to wait binds nobody (RFC 7240), and a held request is a connection.
+    """
+    if job.is_final or seconds <= 0 or (give_back := call.gateway.waits.take(call.caller)) is None:
+        return job
+    try:
+        while not job.is_final and seconds > 0 and not call.gateway.draining:
+            job = await call.control.wait(job.id, min(seconds, _WAIT_SLICE))
+            seconds -= _WAIT_SLICE
+    finally:
+        give_back()
     return job
 
 

@@ -12,6 +12,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 
+_NO_STORE = (b"cache-control", b"no-store")
+
 encode = msgspec.json.Encoder().encode
 
 
@@ -34,7 +36,9 @@ class Reply:
         if self.status == 304:
             return [*self.headers]
         length = str(len(self.body)).encode()
-        return [(b"content-type", self.media_type), (b"content-length", length), *self.headers]
+        head = [(b"content-type", self.media_type), (b"content-length", length), *self.headers]
+        # Jobs hold what is nobody else's: no cache on the way keeps an answer that does not say how.
+        return head if any(name == b"cache-control" for name, _ in self.headers) else [*head, _NO_STORE]
 
 
 def ok(value: Any, headers: Headers = ()) -> Reply:

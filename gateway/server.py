@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Generator
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -18,12 +19,11 @@ from executors.end_signals import default_in_forks
 from executors.leaving import GRACE, Leaving
 from gateway.app import Gateway
 from gateway.connection import Connection
+from gateway.crowd import MAX_CONNECTIONS, Crowd, connections_within, raise_file_limit
 from tasks.errors import ConfigurationError
 
 log = logging.getLogger("jobgate.server")
 
-#: Connections at once; more are answered 503.
-MAX_CONNECTIONS = 1000
 BACKLOG = 2048
 #: The first that comes lets running jobs finish, the second gives them back; SIGQUIT does so at once.
 SIGNALS = (*HANDLED_SIGNALS, signal.SIGQUIT)
@@ -59,20 +59,26 @@ class Server(uvicorn.Server):
     """Calls `announce` with the address once it can be reached."""
 
     def __init__(self, app: Gateway, listener: socket.socket, announce: Callable[[str], None], drain: Drain) -> None:
+        files = raise_file_limit()
+        crowd = Crowd(connections_within(files))
+        if crowd.limit < MAX_CONNECTIONS:
+            words = "server: at most %d connections, because this process may open %d files only: raise ulimit -n"
+            log.warning(words, crowd.limit, files)
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http=Connection,
+            http=partial(Connection, crowd=crowd),  # type: ignore[arg-type]  # uvicorn only calls it
             ws="none",
             lifespan="off",
             log_config=None,
             log_level="error",
             access_log=False,
             server_header=False,
+            headers=[("x-content-type-options", "nosniff")],
             proxy_headers=False,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=10,
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=crowd.limit,
         )
         super().__init__(config)
         self._app = app

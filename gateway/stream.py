@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import views
 from gateway.call import Call
@@ -21,9 +22,11 @@ from tasks.moment import moment
 _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 2.0
 _HEARTBEAT = 10.0
+#: Seconds after which a stream ends.
+LONGEST = 3600.0
 _MAX_LINES = 1000
 _SEEN = re.compile(rb"(\d{1,18})-(\d{1,18})")
-_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class StatusView(Struct, frozen=True, kw_only=True):
@@ -52,28 +55,34 @@ async def events(call: Call) -> ASGIApp:
     job = await call.control.read(call.job_id)
     if call.scope["method"] == "HEAD":
         return Reply(200, media_type=b"text/event-stream")
-    if call.gateway.streams >= call.gateway.options.max_streams:
-        raise Refusal(
-            "too-many-streams", "read the job itself now and then, or come back", [], [(b"retry-after", b"5")]
+    give_back = call.gateway.streams.take(call.caller)
+    if give_back is None:
+        options = call.gateway.options
+        words = (
+            f"{options.max_streams} streams may be open at once, {options.max_streams_each} of one key: "
+            "read the job itself now and then, or come back"
         )
+        raise Refusal("too-many-streams", words, [], [(b"retry-after", b"5")])
     seen = _SEEN.fullmatch(call.headers.get(b"last-event-id", b""))
     cursor = Cursor(event=int(seen[1]), line=int(seen[2])) if seen else Cursor()
-    return StreamingResponse(_counted(call, job.id, cursor), headers=_HEADERS, media_type="text/event-stream")
+    story = StreamingResponse(_story(call, job.id, cursor), headers=_HEADERS, media_type="text/event-stream")
 
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        # Here, and not in the story: that of a listener who has left already is never begun.
+        try:
+            await story(scope, receive, send)
+        finally:
+            give_back()
 
-async def _counted(call: Call, job_id: str, cursor: Cursor) -> AsyncIterator[bytes]:
-    call.gateway.streams += 1
-    try:
-        async for block in _story(call, job_id, cursor):
-            yield block
-    finally:
-        call.gateway.streams -= 1
+    return held
 
 
 async def _story(call: Call, job_id: str, cursor: Cursor) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
     pause, silence = _FIRST_PAUSE, 0.0
-    while not call.gateway.draining:
+    until = time.monotonic() + LONGEST
+    # A listener connects again, and goes on where the stream ended: browsers do so by themselves.
+    while not call.gateway.draining and time.monotonic() < until:
         # The job is read before its events: once it is seen to have ended, all of its events are there.
         job = await call.control.read(job_id)
         news = await _news(call, job, cursor)

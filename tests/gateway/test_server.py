@@ -19,10 +19,12 @@ import pytest
 from executors.leaving import Leaving
 from gateway import connection
 from gateway.app import Gateway
+from gateway.crowd import MAX_CONNECTIONS
 from gateway.server import Drain, Server, listen
 from tasks.store.store import JobStore
 from tests.gateway.conftest import opened
 from tests.gateway.support import Hand
+from tests.support.waiting import eventually_async
 
 
 @pytest.fixture(params=["sqlite"])
@@ -100,7 +102,9 @@ async def say(server: Server, *parts: bytes, pause: float = 0.0) -> tuple[int, d
         ("a space in a header's name", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX y: 1\r\n\r\n", 400),
         ("a head without end", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 70_000, 431),
         ("a body announced too large", POST + b"Content-Length: 2000000\r\n\r\n{", 413),
-        ("no host", b"GET / HTTP/1.1\r\n\r\n", 421),
+        ("no host", b"GET / HTTP/1.1\r\n\r\n", 400),
+        ("a foreign host", b"GET / HTTP/1.1\r\nHost: evil\r\n\r\n", 421),
+        ("another coding", POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
     ],
 )
 async def test_what_is_no_request_is_refused_as_a_problem(
@@ -128,6 +132,47 @@ async def test_who_dawdles_is_told_and_let_go(
     monkeypatch.setattr(connection, "BODY_PATIENCE", 0.3)
     status, problem, closed = await say(server, *parts, pause=0.05)
     assert (status, problem["type"], closed) == (408, "/problems/request-timeout", True)
+
+
+async def test_silent_sockets_keep_nobody_out(server: Server) -> None:
+    """More than there may be connections, from one caller who never sends a word."""
+    silent = [await asyncio.open_connection("127.0.0.1", port_of(server)) for _ in range(MAX_CONNECTIONS + 50)]
+    try:
+        for path in (b"/livez", b"/api/v1/tasks"):
+            assert (await say(server, b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path))[0] == 200
+        status, job, _ = await say(server, POST + b"Content-Length: 24\r\n\r\n" + BODY)
+        assert (status, job["task"]) == (202, "tests.nothing")
+        assert await silent[0][0].read() == b"", "the oldest is closed first"
+        assert not silent[-1][0].at_eof()
+    finally:
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_an_answer_that_nobody_reads_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "READ_PATIENCE", 0.3)
+    _, writer = await asyncio.open_connection("127.0.0.1", port_of(server), limit=1)
+    try:
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 200)
+        await writer.drain()
+        await _has_connections(server, True)
+        await _has_connections(server, False)
+    finally:
+        writer.close()
+
+
+async def _has_connections(server: Server, some: bool) -> None:
+    async def look() -> bool:
+        return bool(server.server_state.connections) is some
+
+    await eventually_async(look)
+
+
+async def test_answers_are_not_sniffed_and_not_kept(server: Server) -> None:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port_of(server)}") as client:
+        for path in ("/", "/api/v1/jobs", "/livez", "/nothing"):
+            headers = (await client.get(path)).headers
+            assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store"), path
 
 
 async def test_a_body_may_come_in_pieces(server: Server) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from executors.control import Control
 from gateway import stream
 from gateway.app import Gateway
-from tests.gateway.support import NOBODY, Hand
+from tests.gateway.conftest import client_of
+from tests.gateway.support import NOBODY, Hand, make_gateway
 
 JOBS = "/api/v1/jobs"
 READ = {"task": "tests.read", "kwargs": {"path": "a.txt"}}
@@ -38,7 +40,7 @@ async def test_every_transition_is_told_until_the_end(client: httpx2.AsyncClient
     answer = await client.get(f"{JOBS}/{job['id']}/events")
     await lives
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-cache", "no")
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
     assert answer.text.startswith("retry: ")
     blocks = told(answer.text)
     statuses = [block["data"]["status"] for block in blocks if block["event"] == "status"]
@@ -76,14 +78,57 @@ async def test_a_stream_ends_with_the_server(client: httpx2.AsyncClient, gateway
     job = (await client.post(JOBS, json=READ)).json()
     gateway.draining = True
     assert told((await client.get(f"{JOBS}/{job['id']}/events")).text) == []
-    assert gateway.streams == 0
+    assert gateway.streams.held == 0
 
 
 async def test_streams_have_a_limit(client: httpx2.AsyncClient, gateway: Gateway) -> None:
     job = (await client.post(JOBS, json=READ)).json()
-    gateway.streams = 200
+    while gateway.streams.take(""):
+        pass
+    assert gateway.streams.held == 200
     answer = await client.get(f"{JOBS}/{job['id']}/events")
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/too-many-streams")
+    assert answer.headers["retry-after"] == "5"
+
+
+async def test_one_key_holds_its_share_of_streams_and_waits(control: Control) -> None:
+    secrets = {name: f"{name}-0123456789abcdef0123456789abcdef" for name in ("greedy", "modest")}
+    keys = tuple(f"{name}:{secret}:admin" for name, secret in secrets.items())
+    gateway = make_gateway(control, api_keys=keys, max_streams_each=2, max_waits_each=2)
+    async with client_of(gateway) as client:
+        job = (await client.post(JOBS, json=READ, headers=bearer(secrets["greedy"]))).json()
+        url = f"{JOBS}/{job['id']}"
+
+        def ask(path: str, name: str) -> asyncio.Task[httpx2.Response]:
+            return asyncio.create_task(client.get(path, headers=bearer(secrets[name])))
+
+        # All at once: the place is counted before anything is awaited.
+        streams = [ask(f"{url}/events", "greedy") for _ in range(6)]
+        waits = [ask(f"{url}?wait=60", "greedy") for _ in range(6)]
+        while sum(task.done() for task in streams + waits) < 8:
+            await asyncio.sleep(0.01)
+        assert [task.result().status_code for task in streams if task.done()] == [503] * 4
+        assert [task.result().json()["status"] for task in waits if task.done()] == ["PENDING"] * 4, "not waited for"
+        others = [ask(f"{url}/events", "modest"), ask(f"{url}?wait=60", "modest")]
+        await asyncio.sleep(0.1)
+        assert not any(task.done() for task in others), "another key has its own share"
+        assert (gateway.streams.held, gateway.waits.held) == (3, 3)
+        await client.post(f"{url}/cancel", headers=bearer(secrets["greedy"]))
+        await asyncio.gather(*streams, *waits, *others)
+        assert (gateway.streams.held, gateway.waits.held) == (0, 0)
+
+
+async def test_a_stream_ends_after_its_longest_time(
+    client: httpx2.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LONGEST", 0.2)
+    job = (await client.post(JOBS, json=READ)).json()
+    assert [block["event"] for block in told((await client.get(f"{JOBS}/{job['id']}/events")).text)] == ["status"]
+    assert gateway.streams.held == 0
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
 
 
 async def test_there_is_nothing_to_watch_of_nobody(client: httpx2.AsyncClient) -> None:
@@ -106,4 +151,4 @@ async def test_the_stream_stops_when_the_listener_leaves(gateway: Gateway, clien
              "headers": [(b"host", b"127.0.0.1")], "asgi": {"spec_version": "2.3"}}  # fmt: skip
     async with asyncio.timeout(5):
         await gateway(scope, receive, send)
-    assert gateway.streams == 0
+    assert gateway.streams.held == 0
