@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -15,10 +15,11 @@ from msgspec import structs
 from executors.identity import make_owner
 from tasks.admission import new_id
 from tasks.bulk import STATES, Action, Bulk
-from tasks.errors import BulkNotFound, JobgateError, JobNotFound, StateConflict
-from tasks.job import Filter, Job, State
+from tasks.errors import BulkNotFound, JobgateError, JobNotFound, StateConflict, StoreUnavailable
+from tasks.job import FINAL, Filter, Job, State
 from tasks.store import bulks
-from tasks.store.backend import Query
+from tasks.store.backend import Item, Query, Rows, Then
+from tasks.store.writer import to_job
 
 if TYPE_CHECKING:  # the control has bulk actions, and these use its verbs
     from executors.control import Control
@@ -33,6 +34,8 @@ LEASE = 15_000
 #: Seconds between two looks for those, and between two looks at one that is waited for.
 LOOK = 5.0
 WAIT_LOOK = 0.05
+#: Seconds until the next attempt after the store did not answer.
+STORE_PAUSE = 1.0
 #: Seconds before each attempt to delete a chunk. The counters come first, and wait for open transactions.
 COUNTED = (0.0, 0.05, 0.2, 0.75)
 
@@ -44,6 +47,13 @@ class Step(NamedTuple):
     skipped: int = 0
     failed: int = 0
     message: str | None = None
+
+
+class Chunk(NamedTuple):
+    """Where an action stands after a chunk: the id of the last job that was visited, and the action's state."""
+
+    cursor: str
+    state: str
 
 
 class Preview(NamedTuple):
@@ -80,8 +90,14 @@ class Bulks:
         return Preview(await self._store.count(wanted, newest), [job.id for job in sample])
 
     async def begin(self, action: Action, wanted: Filter, target: str | None = None) -> Bulk:
-        """Act on the jobs that are there now. Returns at once; jobs that come later are not touched."""
+        """Act on the jobs that are there now. Returns at once; jobs that come or end later are not touched.
+
+        By the database's clock: where it was set back, jobs that ended in its future are not touched either.
+        """
         wanted, newest = _narrowed(action, wanted), new_id()
+        if STATES[action] == FINAL:
+            ended = await self._store.now() + 1
+            wanted = structs.replace(wanted, finished_before=min(wanted.finished_before or ended, ended))
         values = {"action": action, "filter": msgspec.json.encode(wanted).decode(), "target": target}
         total = await self._store.count(wanted, newest)
         rows = await self._store.run(bulks.BEGIN, id=newest, total=total, owner=self._owner, lease=LEASE, **values)
@@ -129,80 +145,115 @@ class Bulks:
                 self._go(bulk)
 
     async def _walk(self, bulk: Bulk) -> None:
-        wanted, cursor, more = msgspec.json.decode(bulk.filter, type=Filter), bulk.cursor, True
-        while more:
+        wanted, stale = msgspec.json.decode(bulk.filter, type=Filter), False
+        while bulk.state == "running":
             try:
-                jobs = await self._store.list(wanted, CHUNK, cursor)
-                step = await self._act(bulk, jobs)
-                more, cursor = len(jobs) == CHUNK, jobs[-1].id if jobs else cursor
-                if not await self._note(bulk, step, cursor, "running" if more else "done"):
+                if stale:  # the commit that was not heard may have moved the cursor
+                    bulk, stale = await self.read(bulk.id), False
+                    continue
+                saved = await self._apply(bulk, await self._store.list(wanted, CHUNK, bulk.cursor))
+                if saved is None:
                     return
+                bulk = saved
             except JobgateError as error:
                 log.warning("bulk action %s waits for the store: %s", bulk.id, error)
-                await asyncio.sleep(1.0)
+                stale = True
+                await asyncio.sleep(STORE_PAUSE)
             except Exception as error:
                 log.exception("bulk action %s ended before it was through", bulk.id)
                 words = f"ended before it was through: {type(error).__name__}; the server's log has the reason"
-                await self._note(bulk, Step(0, message=words), cursor, "failed")
+                await self._save(bulk, Chunk(bulk.cursor, "failed"), Step(0, message=words))
                 return
 
-    async def _note(self, bulk: Bulk, step: Step, cursor: str, state: str) -> bool:
-        """Write the progress; whether the action is still ours."""
-        values: dict[str, Any] = {"id": bulk.id, "owner": self._owner, "lease": LEASE, "cursor": cursor, "state": state}
-        return bool(await self._store.run(bulks.PROGRESS, **values, **step._asdict()))
-
-    async def _act(self, bulk: Bulk, jobs: Sequence[Job]) -> Step:
-        rows = [[job.id] for job in jobs]
+    async def _apply(self, bulk: Bulk, jobs: Sequence[Job]) -> Bulk | None:
+        """Acts on one chunk. Returns the action with its progress, None where another process has taken it over."""
+        chunk = Chunk(jobs[-1].id if jobs else bulk.cursor, "running" if len(jobs) == CHUNK else "done")
         if not jobs:
-            return Step(0)
-        if bulk.action is Action.PURGE:
-            return await self._changed(Query(bulks.PURGE, rows=rows), of=len(jobs))
-        if bulk.action is Action.MOVE:
-            step = await self._changed(Query(bulks.MOVE, {"target": bulk.target}, rows=rows), of=len(jobs))
-            self._store.writer.woken()
-            return step
+            return await self._save(bulk, chunk, Step(0))
         if bulk.action is Action.DELETE:
-            return await self._delete(rows)
-        outcomes = await asyncio.gather(*(self._one(bulk, job) for job in jobs))
-        refused = [words for words in outcomes if words]
-        return Step(outcomes.count(""), outcomes.count(None), len(refused), refused[-1] if refused else None)
+            return await self._delete(bulk, chunk, [[job.id] for job in jobs])
+        if bulk.action is Action.RETRY:
+            return await self._save(bulk, chunk, await self._retry(bulk, jobs))
+        return await self._change(bulk, chunk, jobs)
 
-    async def _delete(self, rows: list[list[str]]) -> Step:
+    async def _change(self, bulk: Bulk, chunk: Chunk, jobs: Sequence[Job]) -> Bulk | None:
+        query = Query(bulks.CHANGES[bulk.action], self._params(bulk), rows=[[job.id] for job in jobs])
+        progress = Then(lambda rows: self._progress(bulk, chunk, Step(len(rows), len(jobs) - len(rows))))
+        rows, saved = await self._run(bulk, query, progress)
+        changed = [to_job(row) for row in rows]
+        if bulk.action in (Action.MOVE, Action.RELEASE):
+            self._store.writer.woken()
+        self._store.room_freed(job.limit_name for job in changed)
+        if bulk.action is Action.CANCEL:
+            self._control.stop_running(changed)
+        return saved
+
+    async def _delete(self, bulk: Bulk, chunk: Chunk, rows: list[list[str]]) -> Bulk | None:
         """Delete what the counters have counted; what they do not count in time stays, and is said to."""
+        params, here = self._params(bulk), Chunk(bulk.cursor, "running")
+        program = [Query(sql, params, rows=rows) for sql in (bulks.DELETE_EVENTS, bulks.DELETE_LOGS, bulks.DELETE)]
+        progress = Then(lambda deleted: self._progress(bulk, here, Step(len(deleted))))
         done, left = 0, len(rows)
         for pause in COUNTED:
             await asyncio.sleep(pause)
             await self._store.tallies.fold()
-            program = [Query(sql, rows=rows) for sql in (bulks.DELETE_EVENTS, bulks.DELETE_LOGS, bulks.DELETE)]
-            done += len(await self._store.writer.run(*program))
+            deleted, saved = await self._run(bulk, *program, progress)
+            if saved is None:
+                return None
+            done += len(deleted)
             left = len(await self._store.writer.run(Query(bulks.LEFT, rows=rows)))
             if not left:
                 break
         words = "some jobs ended just now and are not in the counters yet: delete them again later" if left else None
-        return Step(done, len(rows) - done - left, left, words)
+        return await self._save(bulk, chunk, Step(0, len(rows) - done - left, left, words))
 
-    async def _changed(self, *program: Query, of: int) -> Step:
-        changed = await self._store.writer.run(*program)
-        self._store.room_freed(name for _, name in changed)
-        return Step(len(changed), of - len(changed))
+    async def _run(self, bulk: Bulk, *program: Item) -> tuple[Rows, Bulk | None]:
+        """Runs the statements of a chunk, of which the last saves the progress, in one transaction.
 
-    async def _one(self, bulk: Bulk, job: Job) -> str | None:
-        """Nothing to say if it was done, None if the job had moved on, else why it was refused."""
+        Returns what the one before the last returned, and the action with its progress.
+        """
+        answers: list[Rows] = await self._store.writer.run(
+            Query(bulks.RENEW, self._params(bulk)), *program, answer=lambda answers: answers
+        )
+        return answers[-2], _bulk(answers[-1][0]) if answers[-1] else None
+
+    async def _save(self, bulk: Bulk, chunk: Chunk, step: Step) -> Bulk | None:
+        """Saves progress. Returns the action, None where another process has taken it over."""
+        rows = await self._store.writer.run(self._progress(bulk, chunk, step))
+        return _bulk(rows[0]) if rows else None
+
+    def _progress(self, bulk: Bulk, chunk: Chunk, step: Step) -> Query:
+        return Query(bulks.PROGRESS, {**self._params(bulk), **chunk._asdict(), **step._asdict()})
+
+    def _params(self, bulk: Bulk) -> dict[str, Any]:
+        """The parameters of a chunk's statements; each takes those that it names."""
+        return {
+            "id": bulk.id,
+            "owner": self._owner,
+            "lease": LEASE,
+            "grace": self._control.grace,
+            "target": bulk.target,
+        }
+
+    async def _retry(self, bulk: Bulk, jobs: Sequence[Job]) -> Step:
+        """Makes the new job of each. Its id follows from the action's, so a chunk that is repeated changes nothing."""
+        outcomes = await asyncio.gather(*(self._retry_one(job, _twin(bulk, job)) for job in jobs))
+        refused = [words for words in outcomes if words]
+        return Step(outcomes.count(""), outcomes.count(None), len(refused), refused[-1] if refused else None)
+
+    async def _retry_one(self, job: Job, twin: str) -> str | None:
+        """Returns "" where this action made the new job, None if the old one is gone, else why it was refused."""
         try:
-            await self._verb(bulk, job)
-        except (StateConflict, JobNotFound):
+            await self._control.retry(job.id, twin)
+        except JobNotFound:
             return None
+        except StateConflict:
+            return "" if await self._store.get(twin) else None
+        except StoreUnavailable:
+            raise
         except JobgateError as error:
             return f"job {job.id}: {error.detail}"
         return ""
-
-    def _verb(self, bulk: Bulk, job: Job) -> Coroutine[Any, Any, Any]:
-        control = self._control
-        if bulk.action is Action.RETRY:
-            return control.retry(job.id, _twin(bulk, job))
-        return {Action.CANCEL: control.cancel, Action.HOLD: control.hold, Action.RELEASE: control.release}[bulk.action](
-            job.id
-        )
 
 
 def _narrowed(action: Action, wanted: Filter) -> Filter:

@@ -52,7 +52,8 @@ class Control:
         self._admission = admission
         self._watch = watch
         self._executor = executor
-        self._grace = round(grace * 1000)
+        #: Milliseconds that a running job has to stop.
+        self.grace = round(grace * 1000)
         self.schedules = Schedules(store, admission)
         #: In which order the queues are served, as far as this process was told.
         self.order: Order = ()
@@ -185,13 +186,18 @@ class Control:
 
     async def cancel(self, job_id: str) -> Cancellation:
         """Stop a job. Waiting: it will never start. Running: it is told to stop. Ended: StateConflict."""
-        job = await self.store.cancel(job_id, self._grace)
+        job = await self.store.cancel(job_id, self.grace)
         if job is None:
             ended = await self.read(job_id)
             raise StateConflict(f"job {job_id} has already ended in {ended.status}; nothing to cancel")
-        if job.status is State.STARTED and self._executor is not None:
-            self._executor.cancel_soon(job)
+        self.stop_running([job])
         return Cancellation(job=job, action="revoked" if job.is_final else "asked")
+
+    def stop_running(self, jobs: Sequence[Job]) -> None:
+        """Tells the executor of this process which cancelled jobs still run."""
+        for job in jobs:
+            if job.status is State.STARTED and self._executor is not None:
+                self._executor.cancel_soon(job)
 
     async def hold(self, job_id: str) -> Job:
         """Keep a waiting job from starting until it is released."""

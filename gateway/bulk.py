@@ -37,8 +37,9 @@ class BulkQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class BulkView(Struct, frozen=True, kw_only=True):
     """A bulk action as it stands; of a dry run only `action`, `filter`, `count` and `sample` say something.
 
-    `state` is "dry run", "running", "done" or "failed". `count` jobs fitted at the beginning; `done` were changed,
-    `skipped` had changed by themselves meanwhile, `failed` were refused, the last one for what `message` says.
+    `state` is "dry run", "running", "done" or "failed". Of the jobs that were visited `done` were changed, `skipped`
+    had changed by themselves meanwhile, `failed` were refused, the last one for what `message` says. `count` jobs
+    fitted at the start; it is never less than the three together, and equal to them once the state is "done".
     """
 
     id: views.Id | None

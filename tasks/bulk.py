@@ -37,8 +37,9 @@ STATES: Mapping[Action, frozenset[State]] = {
 class Bulk(Struct, frozen=True, kw_only=True):
     """An action as it stands. `filter` is a Filter's JSON, `cursor` the id below which jobs are still to be visited.
 
-    `total` counts the jobs that fitted at the beginning; of those visited `done` were changed, `skipped` had changed by
-    themselves meanwhile, `failed` were refused, the last one with `message`. Times are milliseconds since the epoch.
+    Of the jobs visited `done` were changed, `skipped` had changed by themselves meanwhile, `failed` were refused, the
+    last one with `message`. `total` counts the jobs that fitted at the start; it grows with those that came to fit
+    since, and is the number of jobs visited once the action is done. Times are milliseconds since the epoch.
     """
 
     id: str

@@ -131,10 +131,11 @@ async def test_a_bulk_retry_makes_one_job_of_each(
     assert (done["count"], done["done"], done["skipped"], done["failed"]) == (5, 5, 0, 0)
     page = (await client.get("/api/v1/jobs?status=PENDING")).json()["jobs"]
     assert sorted(job["retry_of"] for job in page if job["retry_of"]) == failed
-    # Taken over after a crash, as if nothing had been noted: each job still has one twin only.
+    # Taken over after a crash, as if nothing had been noted: each job still has one twin only, made by this action.
     same = await control.bulks.read(done["id"])
-    step = await control.bulks._act(same, [await control.read(job) for job in failed])
-    assert (step.done, step.skipped) == (0, 5)
+    step = await control.bulks._retry(same, [await control.read(job) for job in failed])
+    assert (step.done, step.skipped) == (5, 0)
+    assert len((await client.get("/api/v1/jobs?status=PENDING")).json()["jobs"]) == len(page)
 
 
 async def test_a_bulk_action_goes_on_in_another_process(
