@@ -85,6 +85,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         environ = {**{variable: environ.get(other, "") for variable, other in _FALLBACKS.items()}, **_set(environ)}
         settings = read(cls, VARIABLES, environ, unread=_unread(environ), environment=dict(environ))
         _check_broker(settings.broker_url, broker)
+        settings = msgspec.structs.replace(settings, broker_url=_verifying(settings.broker_url))
         if settings.executor and settings.use_celery:
             raise ConfigurationError("JOBGATE_EXECUTOR stands in the place of threads: leave USE_CELERY out beside it")
         _check_zone(settings.timezone)
@@ -256,6 +257,14 @@ def _apart(settings: Settings) -> Settings:
 def _unread(environ: Mapping[str, str]) -> tuple[str, ...]:
     known = {*VARIABLES.values(), *_READ_BY_CELERY}
     return tuple(sorted(name for name in environ if name.startswith("CELERY_") and name not in known))
+
+
+def _verifying(broker_url: str) -> str:
+    """The URL with `ssl_cert_reqs=required` where a rediss:// URL says nothing: kombu checks no certificate then."""
+    url = urlsplit(broker_url)
+    if url.scheme != "rediss" or "ssl_cert_reqs=" in url.query:
+        return broker_url
+    return f"{broker_url}{'&' if url.query else '?'}ssl_cert_reqs=required"
 
 
 def _check_broker(url: str, variable: str) -> None:

