@@ -270,9 +270,14 @@ RETURNING jobs.id, jobs.attempt, jobs.status, jobs.limit_name"""
 ENDED_BY = """
 SELECT status FROM jobs WHERE id = :id AND attempt = :attempt AND finished_by = :owner AND status <> 'STARTED'"""
 
-#: How long an attempt that was told to stop may still show life, and where its lease ends therefore.
+#: Where the lease of an attempt ends at last: a little after its time limit.
+_DEADLINE = f"CAST(started_at + time_limit * 1000 + {OVERRUN} AS BIGINT)"
+#: How long an attempt that was told to stop may still show life, and where its lease ends therefore. A renewal that
+#: comes after the deadline changes nothing: where the lease ended before, the clock has jumped, or nobody could renew
+#: it, and that tells nothing of how long the attempt ran.
 _LEASE_END = f"""{{least}}(
-    {{least}}({{now}} + :lease, CAST(COALESCE(started_at + time_limit * 1000 + {OVERRUN}, {{now}} + :lease) AS BIGINT)),
+    CASE WHEN {_DEADLINE} < {{now}} THEN lease_until
+        ELSE {{least}}({{now}} + :lease, COALESCE({_DEADLINE}, {{now}} + :lease)) END,
     COALESCE(cancel_requested_at + :grace, {{now}} + :lease))"""
 
 #: rows: [id, attempt]. Returns id and when a cancel was asked for, of those still held by `:owner`.

@@ -145,8 +145,9 @@ class Machine(RuleBasedStateMachine):
         assert [row[0] for row in answer] == held
         self._touched(before, held)
         for row in map(self.rows.__getitem__, held):  # I7
-            ends = [self.now + LEASE]
-            ends += [row["started_at"] + row["time_limit"] * 1000 + statements.OVERRUN] if row["time_limit"] else []
+            limit = row["time_limit"]
+            deadline = row["started_at"] + limit * 1000 + statements.OVERRUN if limit else self.now + LEASE
+            ends = [self.now + LEASE, deadline if deadline >= self.now else before[row["id"]]["lease_until"]]
             ends += [row["cancel_requested_at"] + GRACE] if row["cancel_requested_at"] else []
             assert row["lease_until"] == min(ends)
 

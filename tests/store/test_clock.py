@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks import step
 from tasks.job import State
 from tasks.store import upkeep
-from tests.store.support import LEASE, ME, YOU, Bench
+from tests.store.support import LEASE, ME, YOU, Bench, worker
 
 HOUR = 3_600_000
 
@@ -19,6 +19,14 @@ async def test_an_hour_forward_makes_leases_run_out_and_late_outcomes_are_refuse
     assert await bench.store.settle(step.succeed(lost, '"late"', 0.1)) is None
     assert await bench.store.settle(step.succeed(again, '"right"', 0.1)) is State.SUCCESS
     assert (await bench.row(lost.id))["result"] == '"right"'
+
+
+async def test_an_hour_forward_is_no_time_that_a_job_has_run(bench: Bench) -> None:
+    attempt = await bench.started(time_limit=600.0)
+    await bench.advance(HOUR)
+    await bench.store.beat(worker("me"))
+    assert await bench.store.renew([(attempt.id, attempt.attempt)], ME) == {attempt.id: False}
+    assert [row[2:4] for row in await bench.store.run(upkeep.REAP, n=10)] == [("RETRY", "worker_lost")]
 
 
 async def test_an_hour_back_takes_no_job_from_those_who_live(bench: Bench) -> None:
