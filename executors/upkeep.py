@@ -44,6 +44,7 @@ class Upkeep:
     def __init__(self, store: JobStore, result_expires: float, job_retention: float, *more: Duty) -> None:
         self._store = store
         self._more = more
+        store.tallies.forget_after(round(job_retention * 1000))
         self._retention = Retention(store, round(result_expires * 1000), round(job_retention * 1000))
         #: Queues that nobody served at the last look, and those that the log was told of.
         self._unserved: set[str] = set()

@@ -78,6 +78,7 @@ class Gateway:
         setting = control.mode if control.executor is None else control.executor.standing.setting
         build = Build(version=VERSION, executor=setting, database=engine.dialect.name)
         pairs = expected([(task.name, task.queue) for task in control.registry], control.queues)
+        self.tallies.limit.expect(pairs.counters)
         self.exposition = Exposition(control.store, build, self.tallies, control.executor, pairs)
         #: One line a second, however many callers meet a store that is away.
         self._refused = RepeatedWarning(logger, "gateway: answered 503, the store does not serve requests: %s")

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from itertools import product
 from typing import NamedTuple
 
-from tasks.store.tallies import Pair
+from tasks.store.series_limit import Pair
 
 #: Pairs of registered tasks and queues beyond which a task is expected in its own queue only.
 MAX_CROSSED = 1_000

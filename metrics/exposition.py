@@ -114,6 +114,8 @@ class Exposition:
             self._unread.warn(problem)
             self._instruments.collect_errors += 1
         self._instruments.counted = problem is None
+        if problem is None:
+            self._instruments.dropped = self._tallies.dropped
         self._instruments.writable = await probe is None
         self._instruments.store_errors = self._store.health.errors
         self._instruments.states = self._tallies.series["jobs"]

@@ -6,7 +6,7 @@ Collectors are synchronous and the record is not: the exposition reads first, an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -18,8 +18,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from metrics.schedules import Schedules, families
 from tasks.job import FINAL, Mode, State
+from tasks.store.series_limit import Pair
 from tasks.store.stretch import MAX_NAME, OTHER
-from tasks.store.tallies import Pair, Series
+from tasks.store.tallies import Series
 from tasks.worker import Worker
 
 #: Queues that are shown by name; the rest together as `other`.
@@ -80,6 +81,8 @@ class Instruments(Collector):
         self.writable = False
         #: Failed operations of this process, by kind.
         self.store_errors: Mapping[str, int] = {}
+        #: Events that counted as `other`; None until it has been read.
+        self.dropped: int | None = None
         self.collect_errors = 0
         self.collect_seconds = 0.0
         self._registry = CollectorRegistry(auto_describe=False)
@@ -94,24 +97,20 @@ class Instruments(Collector):
 
     def collect(self) -> Iterator[Metric]:
         if self.gauges is not None:
+            open_jobs = {queue: _open_jobs(series) for (_, queue), series in self.states.items()}
+            serving = Counter(queue for worker in self.gauges.workers if _consumes(worker) for queue in worker.queues)
+            labels = _labels(
+                [*open_jobs, *self.gauges.due, *serving], busy={*self.gauges.due, *filter(open_jobs.get, open_jobs)}
+            )
             if self.counted:
-                yield self._jobs()
-            yield from _queues(self.gauges.due, [queue for _, queue in self.states])
-            yield _consumers(self.gauges, [queue for _, queue in self.states])
+                yield _jobs(open_jobs, labels)
+            yield from _queues(self.gauges.due, labels)
+            yield _consumers(serving, labels)
             yield from _workers(self.gauges.workers)
             yield from families(self.gauges.schedules)
         yield from self._own()
         if self._carrier is not None:
             yield from _standing(self._carrier.standing)
-
-    def _jobs(self) -> Metric:
-        jobs = GaugeMetricFamily(
-            "jobgate_jobs", "Jobs that have not ended, by state: PENDING and RETRY wait.", labels=["queue", "state"]
-        )
-        for (_, queue), series in self.states.items():
-            for state in _OPEN:
-                jobs.add_metric([queue, state], series.get(state, (0, 0.0))[0])
-        return jobs
 
     def _own(self) -> Iterator[Metric]:
         build = {"version": self._build.version, "executor": self._build.executor, "database": self._build.database}
@@ -119,6 +118,12 @@ class Instruments(Collector):
         if self.superseded is not None:
             yield CounterMetricFamily(
                 "jobgate_jobs_superseded", "Outcomes that came too late and were refused.", value=self.superseded
+            )
+        if self.dropped is not None:
+            yield CounterMetricFamily(
+                "jobgate_series_dropped",
+                "Events that count as `other`: their series is beyond a limit.",
+                value=self.dropped,
             )
         yield from self._store()
         yield CounterMetricFamily(
@@ -156,7 +161,32 @@ def _standing(standing: Standing) -> Iterator[Metric]:
     yield from (in_use, now, count)
 
 
-def _queues(due: Mapping[str, tuple[int, float]], known: Sequence[str]) -> Iterator[Metric]:
+def _open_jobs(series: Series) -> dict[str, int]:
+    """The number of jobs by state; empty if there are none."""
+    found = {state.value: series.get(state, (0, 0.0))[0] for state in _OPEN}
+    return found if any(found.values()) else {}
+
+
+def _labels(queues: Iterable[str], busy: Container[str]) -> dict[str, str]:
+    """The label of each queue. Where there are too many to be named, those with jobs that have not ended come first."""
+    known = sorted(dict.fromkeys(queues), key=lambda queue: queue not in busy)
+    return {queue: queue[:MAX_NAME] if n < MAX_QUEUES else OTHER for n, queue in enumerate(known)}
+
+
+def _jobs(open_jobs: Mapping[str, Mapping[str, int]], labels: Mapping[str, str]) -> Metric:
+    jobs = GaugeMetricFamily(
+        "jobgate_jobs", "Jobs that have not ended, by state: PENDING and RETRY wait.", labels=["queue", "state"]
+    )
+    total: Counter[tuple[str, str]] = Counter()
+    for queue, states in open_jobs.items():
+        for state in _OPEN:
+            total[labels[queue], state.value] += states.get(state, 0)
+    for label, number in total.items():
+        jobs.add_metric(label, number)
+    return jobs
+
+
+def _queues(due: Mapping[str, tuple[int, float]], labels: Mapping[str, str]) -> Iterator[Metric]:
     depth = GaugeMetricFamily(
         "jobgate_queue_depth", "Jobs that are due and have not started, dispatched or not.", labels=["queue"]
     )
@@ -165,30 +195,32 @@ def _queues(due: Mapping[str, tuple[int, float]], known: Sequence[str]) -> Itera
         "How long the oldest due job has waited; 0 if none does.",
         labels=["queue"],
     )
-    for queue, (number, seconds) in _bounded({**dict.fromkeys(known, (0, 0.0)), **due}).items():
-        depth.add_metric([queue], number)
-        age.add_metric([queue], seconds)
+    numbers: Counter[str] = Counter()
+    ages: dict[str, float] = {}
+    for queue, label in labels.items():
+        number, seconds = due.get(queue, (0, 0.0))
+        numbers[label] += number
+        ages[label] = max(ages.get(label, 0.0), seconds)
+    for label, number in numbers.items():
+        depth.add_metric([label], number)
+        age.add_metric([label], ages[label])
     yield from (depth, age)
 
 
-def _consumers(gauges: Gauges, known: Sequence[str]) -> Metric:
+def _consumers(serving: Mapping[str, int], labels: Mapping[str, str]) -> Metric:
     consumers = GaugeMetricFamily(
         "jobgate_queue_consumers", "Processes that take jobs from the queue; 0: nobody does.", labels=["queue"]
     )
-    serving = Counter(queue for worker in gauges.workers if not worker.draining for queue in worker.queues)
-    counted = {queue: (serving[queue], 0.0) for queue in {**dict.fromkeys(known), **gauges.due, **serving}}
-    for queue, (number, _) in _bounded(counted).items():
-        consumers.add_metric([queue], number)
+    total: Counter[str] = Counter()
+    for queue, label in labels.items():
+        total[label] += serving.get(queue, 0)
+    for label, number in total.items():
+        consumers.add_metric([label], number)
     return consumers
 
 
-def _bounded(due: Mapping[str, tuple[int, float]]) -> dict[str, tuple[int, float]]:
-    bounded: dict[str, tuple[int, float]] = {}
-    for queue, (number, seconds) in due.items():
-        name = queue[:MAX_NAME] if len(bounded) < MAX_QUEUES else OTHER
-        before = bounded.get(name, (0, 0.0))
-        bounded[name] = before[0] + number, max(before[1], seconds)
-    return bounded
+def _consumes(worker: Worker) -> bool:
+    return not worker.draining
 
 
 def _workers(workers: Sequence[Worker]) -> Iterator[Metric]:

@@ -14,8 +14,9 @@ from math import fsum
 
 from metrics.expected import NO_PAIRS, Expected
 from tasks.job import State
+from tasks.store.series_limit import Pair
 from tasks.store.stretch import BOUNDS, bound_label
-from tasks.store.tallies import Pair, Series
+from tasks.store.tallies import Series
 
 #: Series rendered without a pause; a pause lets requests through.
 STEP = 200

@@ -262,6 +262,8 @@ tallies = Table(
     Column("label", Text, nullable=False),
     Column("count", BigInteger, nullable=False),
     Column("total", Float, nullable=False),
+    #: When an event was last counted here; counters of pairs that had none for long are deleted.
+    Column("seen_at", BigInteger),
     UniqueConstraint("name", "task", "queue", "label", name="tallies_key"),
 )
 

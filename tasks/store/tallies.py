@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,12 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tasks.errors import StoreUnavailable
 from tasks.job import State
 from tasks.store.guards import CLOCK, MOVED
+from tasks.store.series_limit import Pair, SeriesLimit
 from tasks.store.statements import due
-from tasks.store.stretch import MAX_NAME, ORDER, OTHER, counted, stretch_of
+from tasks.store.stretch import MAX_NAME, ORDER, counted, stretch_of
+from tasks.store.unseen_series import UnseenSeries
 
-#: What keeps the number of series bounded, whatever names jobs come with: beyond it they count as OTHER.
-MAX_PAIRS = 2_000
-MAX_EXCEPTIONS = 50
+#: Seconds between two looks for counters that have had no event for long.
+FORGET_INTERVAL = 3600.0
 
 #: Events a pass: few enough that the transaction which adds its groups stays a matter of milliseconds.
 STRETCH = 5_000
@@ -36,7 +38,6 @@ PASSES = 100
 #: The series of one task and queue, by label (a bucket's bound, an exception's class, a state, or ""): count and sum.
 #: Never changed but replaced, so that `is` tells whether something was counted.
 Series = Mapping[str, tuple[int, float]]
-Pair = tuple[str, str]
 Key = tuple[str, str, str, str]
 
 
@@ -59,10 +60,12 @@ _DUE = "SELECT queue, count(*), ({clock} - min(due_at)) / 1000.0 FROM {due} GROU
 SUPERSEDED = """INSERT INTO tallies (name, task, queue, label, count, total) VALUES ('superseded', '', '', '', 1, 0)
     ON CONFLICT (name, task, queue, label) DO UPDATE SET count = tallies.count + 1"""
 _SUPERSEDED = text("SELECT count FROM tallies WHERE name = 'superseded'")
-_ADD = """INSERT INTO tallies (name, task, queue, label, count, total)
-    SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS DOUBLE PRECISION)
+_ADD = """INSERT INTO tallies (name, task, queue, label, count, total, seen_at)
+    SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS DOUBLE PRECISION),
+        {clock}
     FROM {rows} WHERE true ON CONFLICT (name, task, queue, label)
-    DO UPDATE SET count = tallies.count + excluded.count, total = tallies.total + excluded.total"""
+    DO UPDATE SET count = tallies.count + excluded.count, total = tallies.total + excluded.total,
+        seen_at = excluded.seen_at"""
 
 
 @contextmanager
@@ -81,15 +84,26 @@ class Tallies:
         order = ORDER[engine.dialect.name]
         self._before = order.first
         self._stretch = text(stretch_of(order))
-        self._add = text(_ADD.format(rows=order.rows))
+        self._add = text(_ADD.format(rows=order.rows, clock=CLOCK[engine.dialect.name]))
         self._due = text(_DUE.format(clock=CLOCK[engine.dialect.name], due=due("queue, due_at")))
         self._turn = asyncio.Lock()
         #: Where the mirror stands; None while it may differ from the table.
         self._position: Position | None = None
-        self._pairs: set[Pair] = set()
-        self._exceptions: dict[str, set[str]] = {}
+        #: Which names have series of their own.
+        self.limit = SeriesLimit()
+        self._unseen: UnseenSeries | None = None
+        self._forgot_at = float("-inf")
         #: `series[name][task, queue]`; read it after `fold` or `read`, change nothing in it.
         self.series: dict[str, dict[Pair, Series]] = defaultdict(dict)
+
+    def forget_after(self, age: int) -> None:
+        """Lets `fold` delete the counters of pairs without an event for so many milliseconds."""
+        self._unseen = UnseenSeries(self._engine.dialect.name, age)
+
+    @property
+    def dropped(self) -> int:
+        """The number of events that counted as `other`, in any process; read it after `fold` or `read`."""
+        return self.series["dropped"].get(("", ""), {}).get("", (0, 0.0))[0]
 
     async def fold(self, stretch: int = STRETCH, passes: int = PASSES) -> int:
         """Count the events that nobody has counted yet; how many this call did. Leaves `series` up to date.
@@ -144,10 +158,14 @@ class Tallies:
             # From here on the mirror's names may be ahead of the table: whatever goes wrong, it is read anew.
             self._position = None
             added = self._added(groups)
-            if not await self._commit(move, added):
+            stale = await self._has_unseen()
+            if not await self._commit(move, added, stale):
                 return None
-        self._mirror(added)
-        self._position = Position(move["end_txid"], move["end_seq"])
+            self._forgot_at = time.monotonic() if stale is not None else self._forgot_at
+        self.limit.report()
+        if stale is None:
+            self._mirror(added)
+            self._position = Position(move["end_txid"], move["end_seq"])
         return sum(int(group.number) for group in groups)
 
     async def _next(self, limit: int) -> tuple[dict[str, int], Sequence[Row[Any]]] | None:
@@ -167,7 +185,20 @@ class Tallies:
             return None
         return {**start, "end_txid": first.end_txid, "end_seq": first.end_seq}, groups
 
-    async def _commit(self, move: Mapping[str, int], added: Mapping[Key, tuple[int, float]]) -> bool:
+    async def _has_unseen(self) -> UnseenSeries | None:
+        """What this pass has to delete, if it is time and there is anything."""
+        unseen = self._unseen
+        if unseen is None or time.monotonic() - self._forgot_at < FORGET_INTERVAL:
+            return None
+        async with self._engine.connect() as connection:
+            if await unseen.found(connection, self.limit.expected):
+                return unseen
+        self._forgot_at = time.monotonic()
+        return None
+
+    async def _commit(
+        self, move: Mapping[str, int], added: Mapping[Key, tuple[int, float]], stale: UnseenSeries | None
+    ) -> bool:
         # In one order, so that two transactions can never wait for each other's rows.
         rows = msgspec.json.encode([(*key, *value) for key, value in sorted(added.items())]).decode()
         async with self._engine.begin() as connection:
@@ -175,6 +206,9 @@ class Tallies:
             if (await connection.execute(_MOVE, move)).rowcount == 0:
                 return False
             await connection.execute(self._add, {"rows": rows})
+            if stale is not None:
+                await stale.delete(connection, self.limit.expected)
+                self.limit.made_room()
         return True
 
     def _added(self, groups: Sequence[Row[Any]]) -> dict[Key, tuple[int, float]]:
@@ -185,30 +219,21 @@ class Tallies:
             added[name, task, queue, label] = before[0] + count, before[1] + total
 
         for group in groups:
-            task, queue = self._admit_pair(group.task, group.queue)
-            add("jobs", "", queue, group.status, group.number)
+            # By queue every job is counted: what is shown of them is limited where it is shown.
+            in_queue = sys.intern(group.queue[:MAX_NAME])
+            add("jobs", "", in_queue, group.status, group.number)
             if group.error_code == MOVED and group.was == group.status:
-                add("jobs", "", self._admit_pair(group.task, group.error_type)[1], group.was, -group.number)
+                add("jobs", "", sys.intern(group.error_type[:MAX_NAME]), group.was, -group.number)
                 continue
             if group.was is not None:
-                add("jobs", "", queue, group.was, -group.number)
+                add("jobs", "", in_queue, group.was, -group.number)
+            task, queue = self.limit.pair(group.task, group.queue, group.number)
             for name, label, count, total in counted(group):
-                add(name, task, queue, self._admit_exception(task, label) if name == "failed" else label, count, total)
+                shown = self.limit.exception(task, label, count) if name == "failed" else label
+                add(name, task, queue, shown, count, total)
+        if dropped := self.limit.take_dropped():
+            add("dropped", "", "", "", dropped)
         return added
-
-    def _admit_pair(self, task: str, queue: str) -> Pair:
-        pair = sys.intern(task[:MAX_NAME]), sys.intern(queue[:MAX_NAME])
-        if pair not in self._pairs and len(self._pairs) >= MAX_PAIRS:
-            return OTHER, OTHER
-        self._pairs.add(pair)
-        return pair
-
-    def _admit_exception(self, task: str, exception: str) -> str:
-        known = self._exceptions.setdefault(task, set())
-        if exception not in known and len(known) >= MAX_EXCEPTIONS:
-            return OTHER
-        known.add(exception)
-        return exception
 
     def _mirror(self, added: Mapping[Key, tuple[int, float]]) -> None:
         changed: dict[tuple[str, Pair], dict[str, tuple[int, float]]] = defaultdict(dict)
@@ -251,10 +276,9 @@ class Tallies:
 
     def _show(self, loaded: Mapping[str, Mapping[Pair, Series]]) -> None:
         """Make `loaded` the mirror; a series that has not changed stays the same object."""
-        self._pairs = {pair for name, pairs in loaded.items() if name != "jobs" for pair in pairs}
-        self._exceptions = defaultdict(set)
-        for (task, _), series in loaded.get("failed", {}).items():
-            self._exceptions[task].update(series.keys() - {OTHER})
+        self.limit.load(loaded)
+        for name in self.series.keys() - loaded.keys():
+            self.series[name] = {}
         for name, pairs in loaded.items():
             old = self.series[name]
             self.series[name] = {

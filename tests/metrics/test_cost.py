@@ -29,7 +29,9 @@ async def fill(engine: AsyncEngine) -> None:
         for queue in range(QUEUES)
         for name, label, total in labels
     ]
-    insert = "INSERT INTO tallies VALUES (:name, :task, :queue, :label, 5, :total)"
+    insert = (
+        "INSERT INTO tallies (name, task, queue, label, count, total) VALUES (:name, :task, :queue, :label, 5, :total)"
+    )
     async with engine.begin() as connection:
         await connection.execute(text(insert), stand)
 

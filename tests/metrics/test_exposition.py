@@ -122,7 +122,7 @@ async def test_a_histogram_is_cumulative_and_adds_up(store: JobStore, eyes: Expo
 
 async def test_a_bound_of_an_older_release_counts_where_it_belongs(store: JobStore, eyes: Exposition) -> None:
     async with store.engine.begin() as connection:
-        await connection.execute(text("INSERT INTO tallies VALUES ('runtime', 't', 'q', '0.25', 4, 0.8)"))
+        await connection.execute(text("INSERT INTO tallies VALUES ('runtime', 't', 'q', '0.25', 4, 0.8, NULL)"))
     found = await scrape(eyes)
     assert value(found, "job_runtime_seconds_bucket", task="t", queue="q", le="0.1") == 0
     assert value(found, "job_runtime_seconds_bucket", task="t", queue="q", le="0.5") == 4

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tasks.job import State
-from tasks.store import tallies
+from tasks.store import series_limit
 from tasks.store.store import JobStore
 from tasks.store.stretch import MAX_NAME, OTHER
 from tasks.store.tallies import Tallies
@@ -213,7 +213,7 @@ async def test_a_histogram_holds_every_attempt_and_its_seconds(engine: AsyncEngi
 
 
 async def test_hostile_names_do_not_make_series(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tallies, "MAX_PAIRS", 5)
+    monkeypatch.setattr(series_limit, "MAX_PAIRS", 5)
     for n in range(80):
         await rows.run(engine, "t", 1, status="FAILURE", code="task_error", type=f"Error{n}" + "x" * 500)
     for n in range(20):
@@ -221,7 +221,7 @@ async def test_hostile_names_do_not_make_series(engine: AsyncEngine, monkeypatch
     folded = Tallies(engine)
     await folded.fold(stretch=50)
     failures = folded.series["failed"]["t", "default"]
-    assert len(failures) == tallies.MAX_EXCEPTIONS + 1
+    assert len(failures) == series_limit.MAX_EXCEPTIONS + 1
     assert failures[OTHER][0] == 30
     assert max(map(len, failures)) <= MAX_NAME
     assert len(folded.series["submitted"]) == 6
