@@ -29,19 +29,13 @@ class RepeatedWarning:
         """Logs the warning with these arguments of its format, now or with others within a second."""
         self._last = arguments
         self._number += 1
-        wait = self._logged_at + INTERVAL - time.monotonic()
+        loop = _running_loop()
+        wait = self._logged_at + INTERVAL - _now(loop)
         if wait <= 0:
             self._flush()
-        elif not self._due:
-            self._flush_after(wait)
-
-    def _flush_after(self, wait: float) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        loop.call_later(wait, self._flush)
-        self._due = True
+        elif loop is not None and not self._due:
+            loop.call_later(wait, self._flush)
+            self._due = True
 
     def _flush(self) -> None:
         number, self._number, self._due = self._number, 0, False
@@ -50,4 +44,16 @@ class RepeatedWarning:
         elif number:
             self._log.warning(f"{self._text} (%d times within a second)", *self._last, number)
         if number:
-            self._logged_at = time.monotonic()
+            self._logged_at = _now(_running_loop())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _now(loop: asyncio.AbstractEventLoop | None) -> float:
+    """The loop's clock, which a simulation may replace; it and the system's count from the same start otherwise."""
+    return time.monotonic() if loop is None else loop.time()
