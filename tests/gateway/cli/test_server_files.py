@@ -14,11 +14,17 @@ from typing import Any
 import dockerfile
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
 from executors.settings import Settings
 from gateway.cli import supervision
 from gateway.cli.main import app
+from tasks.job import Filter, Mode
+from tasks.store.migrate import migrate
+from tasks.store.store import open_store
+from tests.store.support import new_job
 from tests.support.processes import ROOT
+from tests.support.servers import Postgres
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -152,6 +158,28 @@ def test_the_broker_and_the_store_are_closed_to_whoever_needs_them_not() -> None
     assert {name for name, made in COMPOSE["networks"].items() if made} == {"broker", "store"}, "these are internal"
     assert "--requirepass" in services["redis"]["command"]
     assert all({"mem_limit", "pids_limit"} <= set(made) for made in services.values())
+
+
+async def test_the_compose_file_s_role_owns_its_database_and_nothing_else(postgres_server: Postgres) -> None:
+    """Its script, run by the superuser of a real server; then the product as that role, from the schema to a job."""
+    script = re.sub(r"\$\{DATABASE_PASSWORD:\?\}", "pw", COMPOSE["configs"]["database"]["content"])
+    statements = [each for each in script.split(";") if each.strip()]
+    try:
+        for statement in statements:
+            postgres_server.run(statement)
+        owner = make_url(postgres_server.url("jobgate")).set(username="jobgate", password="pw")
+        await migrate(owner)
+        store = await open_store(owner.render_as_string(hide_password=False), Mode.CELERY)
+        try:
+            await store.accept(new_job())
+            assert len(await store.list(Filter(), 5)) == 1
+            rights = "SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+            assert [tuple(row) for row in await store.run(rights)] == [(False, False, False)]
+        finally:
+            await store.stop()
+    finally:
+        for statement in ("DROP DATABASE jobgate", "DROP ROLE jobgate", "GRANT CONNECT ON DATABASE postgres TO PUBLIC"):
+            postgres_server.run(statement)
 
 
 def test_prometheus_in_containers_scrapes_as_it_does_elsewhere() -> None:
