@@ -114,10 +114,12 @@ class Carrier:
             if attempt is None:
                 log.debug("ring for %s: nothing to claim", job_id)
                 return None
+            self._role.begin(attempt)
             context = Context(attempt, self._reports.reporter(attempt))
             step = self._run_async(attempt, context) if self._runner.is_async(attempt) else self._run(attempt, context)
             self._end(step)
         finally:
+            self._role.end()
             self._claiming.remove(job_id)
             if self._signals.received:
                 raise SystemExit(1)
@@ -279,6 +281,7 @@ class Carrier:
         while True:
             await asyncio.sleep(LOOK)
             try:
+                self._role.show_progress()
                 self._role.take_in(self._heartbeat.deaf)
                 drain_at = self._role.word.drain_at
                 self._heartbeat.draining = drain_at > 0

@@ -6,7 +6,7 @@ import sys
 from multiprocessing import process
 from typing import Any
 
-from billiard import pool
+from billiard import current_process, pool
 from celery.concurrency import get_implementation
 
 #: Of the worker's parent, before billiard starts anything.
@@ -42,3 +42,13 @@ def prepare_child() -> None:
     # For `multiprocessing` in tasks: billiard puts its own object there, which forbids child processes and whose key
     # does not reach a process that is spawned.
     process._current_process = _MAIN_PROCESS  # type: ignore[attr-defined]  # their stubs leave it out
+
+
+def process_index() -> int:
+    """The place of this process in its pool: a process that takes the place of a dead one has the same."""
+    return int(getattr(current_process(), "index", 0))
+
+
+def pool_processes(pool: Any) -> dict[int, int]:
+    """The pids of the processes of a prefork pool, by their places in it."""
+    return {process.index: process.pid for process in pool._pool._pool}

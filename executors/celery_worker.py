@@ -29,7 +29,7 @@ from executors import assembly, logs
 from executors.adoption import Adoption
 from executors.carrier import Carrier
 from executors.celery_app import make_celery
-from executors.celery_child import pool_name, prepare_child
+from executors.celery_child import pool_name, pool_processes, prepare_child, process_index
 from executors.celery_control import ParentControl
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
@@ -38,6 +38,7 @@ from executors.end_signals import default_in_forks
 from executors.identity import host, make_instance
 from executors.leaving import GRACE, LEFTOVERS, Leaving
 from executors.settings import Settings
+from executors.stand_in import StandIns
 from executors.word import Role, Word
 from executors.worker_name import WorkerName
 from tasks.admission import Admission
@@ -80,6 +81,7 @@ class Worker:
         self._carrier: Carrier | None = None
         self._making = threading.Lock()
         self._children: set[int] = set()
+        self._stand_ins = StandIns(settings, self._word)
         self._leaving = Leaving(last=self._end_at_once)
         self.app = make_celery(settings, self.queues)
         # The command line may name others, see `_set_up`.
@@ -127,7 +129,9 @@ class Worker:
             if self._carrier is None:
                 slots = self._concurrency if self._pool == "threads" else 1
                 pool, word, control = self._pool, self._word, self._control
-                role = Role(control.name, self._instance, slots, pool, word, control.obey, self._remedy.take_in)
+                role = Role(
+                    control.name, self._instance, slots, pool, word, control.obey, self._remedy.take_in, process_index()
+                )
                 self._carrier = Carrier(self._settings, self.registry, role)
             return self._carrier
 
@@ -231,7 +235,9 @@ class Worker:
         if self.own_processes:
             # Celery looks every five seconds, and not always hears of a death before: so long a slot would be missing.
             pool.maintain_pool()
-            children = set(pool.info["processes"])
+            processes = pool_processes(pool)
+            self._stand_ins.check(processes)
+            children = set(processes.values())
             if self._children - children:  # killed while idle, as it may be: a sibling strikes it off
                 self._word.losses += 1
             self._children = children

@@ -52,6 +52,14 @@ def is_dead(owner: str) -> bool:
     return _has_gone(int(parts[2]), parts[3])
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether the process was stopped by a signal or a debugger; False where that cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False
+
+
 def _has_gone(pid: int, start: str) -> bool:
     now = _start_of(pid)
     if now is not None:

@@ -8,8 +8,10 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from executors.attempt_table import AttemptTable
 from tasks.command import Command, Outcome
 from tasks.errors import ConfigurationError
+from tasks.job import Attempt
 
 #: When to give back what runs (a double, of `time.monotonic`: all processes of a machine share it, and nobody sets it
 #: back), how many children were lost, whether to start anew (integers). The queues follow, as JSON.
@@ -25,6 +27,8 @@ class Word:
     def __init__(self, queues: Sequence[str]) -> None:
         self._memory = mmap.mmap(-1, _QUEUES + 8 + len(json.dumps(list(queues))) + _SPARE)
         self.queues = queues
+        #: What the processes of the pool run.
+        self.attempts = AttemptTable()
 
     @property
     def drain_at(self) -> float:
@@ -89,8 +93,25 @@ class Role(NamedTuple):
     word: Word
     obey: Callable[[Command], Outcome | None]
     take_in: Callable[[bool], None]
+    #: The place of this process in a pool of processes.
+    place: int = 0
 
     @property
     def own_process(self) -> bool:
         """Whether the process has one slot and may be killed to end its body."""
         return self.pool == "prefork"
+
+    def begin(self, attempt: Attempt) -> None:
+        """Shows the parent what this process runs."""
+        if self.own_process:
+            self.word.attempts.begin(self.place, attempt)
+
+    def end(self) -> None:
+        """Shows the parent that this process runs nothing."""
+        if self.own_process:
+            self.word.attempts.clear(self.place)
+
+    def show_progress(self) -> None:
+        """Shows the parent that this loop runs, as it cannot while a task holds the interpreter's lock."""
+        if self.own_process:
+            self.word.attempts.show_progress(self.place)

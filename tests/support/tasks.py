@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import decimal
 import logging
 import math
@@ -180,6 +181,14 @@ def disturb(folder: str) -> list[str]:
 @task(name="tests.switch_interval", **NO_RETRY)
 def switch_interval() -> float:
     return sys.getswitchinterval()
+
+
+@task(name="tests.hold_lock", max_retries=0, soft_time_limit=50, time_limit=60)
+def hold_lock(path: str, seconds: int) -> int:
+    """Is in C code that does not let go of the interpreter's lock, for so long."""
+    note(path, os.getpid())
+    ctypes.PyDLL(None).sleep(seconds)
+    return seconds
 
 
 @task(name="tests.start_processes", max_retries=0)
