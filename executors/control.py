@@ -162,9 +162,9 @@ class Control:
             raise Unsupported("this process has no doctor: ask the gateway")
         return await self.doctor.diagnose()
 
-    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> Sequence[Job]:
-        """Jobs newest first, those with an id below `before`, at most `limit`."""
-        return await self.store.list(wanted, limit, before)
+    async def list(self, wanted: Filter, limit: int, before: str | None = None, full: bool = False) -> Sequence[Job]:
+        """Jobs newest first, those with an id below `before`, at most `limit`; long values only if `full`."""
+        return await self.store.list(wanted, limit, before, full)
 
     async def attempts(self, job_id: str) -> Sequence[Event]:
         """The events in which an attempt ended, oldest first."""

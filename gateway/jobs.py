@@ -19,6 +19,8 @@ from tasks.errors import InvalidSubmission, JobNotFound
 from tasks.job import Filter, Job, State, Submission
 
 MAX_PAGE = 200
+#: Characters of a page of full jobs; one job may have more.
+FULL_PAGE = 1024 * 1024
 #: How long a waiting request sleeps before it looks whether the server is ending.
 _WAIT_SLICE = 1.0
 #: Bytes from which parsing would hold up the other requests for more than a moment.
@@ -49,6 +51,7 @@ class ListQuery(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     page_size: Annotated[int, Meta(ge=1, description=f"More than {MAX_PAGE} means {MAX_PAGE}")] = 50
     page_token: Annotated[str, Meta(description="next_page_token of the page before")] = ""
+    full: Annotated[bool, Meta(description="Long arguments and results too; a page ends after about 1 MiB")] = False
 
 
 class LogQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,9 +98,12 @@ async def list_jobs(call: Call) -> Reply:
     wanted = call.query(ListQuery)
     size = min(wanted.page_size, MAX_PAGE)
     # One more than asked for tells whether there is another page.
-    jobs = await call.control.list(filter_of(wanted), size + 1, page_start(wanted.page_token))
+    before = page_start(wanted.page_token)
+    if wanted.full:
+        size = await call.control.store.fitting(filter_of(wanted), size, before, FULL_PAGE)
+    jobs = await call.control.list(filter_of(wanted), size + 1, before, wanted.full)
     token = page_token(jobs[size - 1].id) if len(jobs) > size else ""
-    return ok(views.JobPage(jobs=[views.summary(job) for job in jobs[:size]], next_page_token=token))
+    return ok(views.JobPage(jobs=[views.listed(job) for job in jobs[:size]], next_page_token=token))
 
 
 async def result(call: Call) -> Reply:

@@ -11,7 +11,7 @@ from msgspec import Meta, Raw, Struct, structs
 
 from executors.base import Health
 from executors.identity import shown_owner
-from tasks.job import Event, Job, LogLine, Mode, State
+from tasks.job import LEFT_OUT, Event, Job, LogLine, Mode, State
 from tasks.moment import moment, moment_or_none
 
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -24,6 +24,7 @@ Result = Annotated[Raw, Meta(description="What the task returned; null before SU
 
 _NULL = Raw(b"null")
 _EMPTY_LIST = Raw(b"[]")
+_NO_ARGUMENTS = "[null,null]"
 _split_arguments = msgspec.json.Decoder(tuple[Raw, Raw]).decode
 
 
@@ -76,10 +77,19 @@ class JobView(Struct, frozen=True, kw_only=True):
     worker: str | None
 
 
+class ListedJob(JobView, frozen=True, kw_only=True):
+    """A job as lists show it, without the traceback. `args`, `kwargs` and `result` are null where `shortened`: together
+    they have more than 1,024 characters; `?full=true` shows them, and so does the job's own address."""
+
+    args: Annotated[Raw, Meta(extra_json_schema={"type": ["array", "null"]})]
+    kwargs: Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
+    shortened: bool
+
+
 class JobPage(Struct, frozen=True, kw_only=True):
     """One page, newest first; `next_page_token` is empty on the last."""
 
-    jobs: Sequence[JobView]
+    jobs: Sequence[ListedJob]
     next_page_token: str
 
 
@@ -152,9 +162,13 @@ def milliseconds(text: str) -> int:
     return round(found.timestamp() * 1000)
 
 
-def summary(job: Job) -> JobView:
-    """A job as lists show it: without the traceback, which may be larger than all the rest."""
-    return job_view(structs.replace(job, error_trace=None))
+def listed(job: Job) -> ListedJob:
+    shortened = LEFT_OUT in (job.arguments, job.result)
+    if job.arguments == LEFT_OUT:
+        job = structs.replace(job, arguments=_NO_ARGUMENTS)
+    if job.result == LEFT_OUT:
+        job = structs.replace(job, result=None)
+    return ListedJob(**structs.asdict(job_view(job)), shortened=shortened)
 
 
 def job_view(job: Job) -> JobView:

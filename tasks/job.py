@@ -207,6 +207,10 @@ class LogLine(Struct, frozen=True, kw_only=True):
     message: str
 
 
+#: Stands in a listed job for arguments or a result that are too long for a list.
+LEFT_OUT = ""
+
+
 class Filter(Struct, frozen=True, kw_only=True):
     """Which jobs to list. Sets are alternatives; moments are milliseconds since the epoch, lower bound included."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Sequence
+from functools import reduce
+from itertools import accumulate
+from operator import add
 from typing import Any
 
 from sqlalchemy import (
@@ -12,11 +15,13 @@ from sqlalchemy import (
     ColumnElement,
     Executable,
     Row,
+    Select,
     TextClause,
     and_,
     case,
     func,
     literal_column,
+    null,
     select,
     text,
 )
@@ -24,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.audit import Entry
 from tasks.errors import StoreUnavailable
-from tasks.job import Event, Filter, Job, LogLine, State
+from tasks.job import LEFT_OUT, Event, Filter, Job, LogLine, State
 from tasks.queue import Pause
 from tasks.store import queues, rings, statements, upkeep
 from tasks.store.backend import Backend, Query, Rows, lost
@@ -38,6 +43,8 @@ _EVENT = [events.c[name] if name in events.c else jobs.c.id.label(name) for name
 _LOG = [logs.c[name] for name in LogLine.__struct_fields__]
 
 
+#: Characters of arguments, and of a result, that a list shows.
+SHORT = 1024
 #: Milliseconds beyond which no clock gets.
 NEVER = 1 << 50
 
@@ -105,12 +112,23 @@ class Reader:
         rows = await self._fetch(select(*self._job(), jobs.c.fingerprint).where(jobs.c.idempotency_key == key))
         return (to_job(tuple(rows[0][:-1])), rows[0][-1]) if rows else None
 
-    async def list(self, wanted: Filter, limit: int, before: str | None = None) -> builtins.list[Job]:
-        """Newest first (ids sort by time), those with an id below `before`."""
-        query = select(*self._job()).where(*self._conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(jobs.c.id < before)
-        return [to_job(tuple(row)) for row in await self._fetch(query)]
+    async def list(
+        self, wanted: Filter, limit: int, before: str | None = None, full: bool = False
+    ) -> builtins.list[Job]:
+        """Newest first (ids sort by time), those with an id below `before`, without tracebacks.
+
+        Arguments and results of more than `SHORT` characters are the text `LEFT_OUT` unless `full`.
+        """
+        rows = await self._fetch(self._page(self._listed(full), wanted, limit, before))
+        return [to_job(tuple(row)) for row in rows]
+
+    async def fitting(self, wanted: Filter, limit: int, before: str | None, size: int) -> int:
+        """How many of the jobs of a full `list` have together about `size` characters; one at least."""
+        varying = (jobs.c.arguments, jobs.c.result, jobs.c.error_message, jobs.c.progress)
+        length = reduce(add, [func.coalesce(func.length(column), 0) for column in varying])
+        rows = await self._fetch(self._page([length], wanted, limit, before))
+        within = [total for total in accumulate(row[0] for row in rows) if total <= size]
+        return max(1, len(within))
 
     async def count(self, wanted: Filter, before: str) -> int:
         """How many jobs a list of all pages would have."""
@@ -196,6 +214,20 @@ class Reader:
             "result_expired": case((over, 1), else_=jobs.c.result_expired),
         }
         return [shown.get(name, jobs.c[name]) for name in Job.__struct_fields__]
+
+    def _listed(self, full: bool) -> builtins.list[ColumnElement[Any]]:
+        """The same as lists show them: a page has hundreds, and each may have megabytes."""
+        columns = dict(zip(Job.__struct_fields__, self._job(), strict=True))
+        columns["error_trace"] = null()
+        for name in () if full else ("arguments", "result"):
+            columns[name] = case((func.length(columns[name]) > SHORT, LEFT_OUT), else_=columns[name])
+        return [*columns.values()]
+
+    def _page(
+        self, columns: Sequence[ColumnElement[Any]], wanted: Filter, limit: int, before: str | None
+    ) -> Select[Any]:
+        query = select(*columns).where(*self._conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
+        return query if before is None else query.where(jobs.c.id < before)
 
     def _conditions(self, wanted: Filter) -> Sequence[ColumnElement[bool] | TextClause]:
         sets = [(jobs.c.status, wanted.status), (jobs.c.task, wanted.task), (jobs.c.queue, wanted.queue)]

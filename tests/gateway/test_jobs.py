@@ -40,6 +40,36 @@ async def test_a_job_is_accepted_and_can_be_read_where_it_is_said(client: httpx2
     assert (await client.get(answer.headers["location"])).json() == job
 
 
+async def test_a_list_leaves_out_what_is_long(client: httpx2.AsyncClient, hand: Hand) -> None:
+    """200 jobs of a megabyte each, which any reader may ask for, must not be an answer of 200 MB."""
+    long = "x" * 300_000
+    short, large, done = [await submit(client, kwargs={"path": path}) for path in ("a.txt", long, "b.txt")]
+    await hand.succeed(done["id"], long)
+    page = (await client.get(JOBS)).json()
+    rows = {job["id"]: job for job in page["jobs"]}
+    assert all(set(job) == SHAPE | {"shortened"} for job in page["jobs"])
+    assert (rows[short["id"]]["args"], rows[short["id"]]["kwargs"]) == ([], {"path": "a.txt"})
+    assert [rows[job["id"]]["shortened"] for job in (short, large, done)] == [False, True, True]
+    assert (rows[large["id"]]["args"], rows[large["id"]]["kwargs"]) == (None, None)
+    assert (rows[done["id"]]["kwargs"], rows[done["id"]]["result"]) == ({"path": "b.txt"}, None)
+    assert (await client.get(f"{JOBS}/{done['id']}")).json()["result"] == long
+    assert len((await client.get(JOBS)).content) < 5_000
+
+
+async def test_a_full_list_has_pages_of_a_megabyte(client: httpx2.AsyncClient) -> None:
+    ids = [(await submit(client, kwargs={"path": "x" * 300_000}))["id"] for _ in range(7)]
+    ids.append((await submit(client, kwargs={"path": "x" * 1_040_000}))["id"])
+    found, token, sizes = [], "", []
+    while token or not found:
+        page = (await client.get(f"{JOBS}?full=true&page_token={token}")).json()
+        found += [job["id"] for job in page["jobs"]]
+        sizes.append(len(page["jobs"]))
+        assert not any(job["shortened"] for job in page["jobs"])
+        token = page["next_page_token"]
+    assert found == ids[::-1]
+    assert sizes == [1, 3, 3, 1]
+
+
 async def test_a_delay_an_expiry_and_limits_are_kept(client: httpx2.AsyncClient) -> None:
     job = await submit(client, eta="2030-01-31T10:00:00+01:00", expires="2031-01-01T00:00:00Z", time_limit=5, held=True)
     assert job["due_at"] == "2030-01-31T09:00:00.000Z"
