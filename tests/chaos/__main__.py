@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.chaos import options, plain, report
+from tests.chaos.faults import left_out
 from tests.chaos.run import run
 from tests.support.processes import ROOT
 
@@ -33,6 +34,8 @@ def main() -> int:
     logging.disable(logging.CRITICAL)  # ours: the processes under test have logs of their own
     runs, kept = options.read(os.environ), Path(os.environ.get("KEEP", os.devnull))
     print(surroundings(), flush=True)
+    if words := left_out():
+        print(words, flush=True)
     outcomes = report.load(kept) if kept.is_file() else []
     clean = True
     for asked in runs:

@@ -14,7 +14,7 @@ JOBS = "/api/v1/jobs"
 #: A cancel that comes too late is a 409.
 _FINE = (200, 202, 404, 409)
 GONE = "GONE"
-_TASKS = {"broken": "chaos.broken"}
+_TASKS = {"broken": "chaos.broken", "limited": "chaos.limited"}
 
 
 class HttpClient:

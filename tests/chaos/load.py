@@ -46,13 +46,15 @@ class Client(Protocol):
 CLIENTS = 6
 AHEAD = 150
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
+#: How many jobs of a hundred are of a kind.
+KINDS = {"quick": 75, "slow": 8, "limited": 5, "flaky": 5, "broken": 3, "delayed": 2, "cancelled": 2}
 
 
 def wishes(number: int, chance: random.Random) -> list[Wish]:
-    """Mostly quick jobs; some run for seconds, some fail once or for good, are delayed, or cancelled."""
+    """Mostly quick jobs; some run for seconds or behind a limit, fail once or for good, are delayed, or cancelled."""
 
     def wish(n: int) -> Wish:
-        kind = chance.choices(["quick", "slow", "flaky", "broken", "delayed", "cancelled"], [80, 8, 5, 3, 2, 2])[0]
+        kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
         seconds = chance.uniform(0.3, 3.0) if kind in ("slow", "cancelled") else chance.choice([0.0, 0.0, 0.01, 0.05])
         return Wish(f"{kind}-{n}", kind, seconds, chance.uniform(0.5, 4.0) if kind == "delayed" else 0.0)
 

@@ -68,6 +68,7 @@ def _on(stage: Stage, folder: Path, options: Options, began: float) -> Outcome:
         if kept := os.environ.get("LOGS"):
             shutil.copytree(folder, Path(kept) / options.slug, ignore=_but_logs, dirs_exist_ok=True)
     seconds = time.monotonic() - began
+    wrong += [*site.wrong, *(words for seat in site.seats for words in seat.left_dead)]
     return Outcome(options, books.verdict(), nemesis.done, seconds, quiet_after, nemesis.broken, wrong)
 
 

@@ -23,6 +23,9 @@ LEASE = 2.0
 GRACE = 2.0
 _TIMINGS = {"JOBGATE_LEASE": f"{LEASE:g}", "JOBGATE_CANCEL_GRACE": "1", "JOBGATE_DRAIN_TIMEOUT": f"{GRACE:g}"}
 
+#: The one exit code after which the shipped units do not start a process again, see deploy/systemd.
+LEFT_DEAD = 2
+
 #: Processes of a run: two gateways that share the record; two workers with so many children each.
 DOORS = 2
 WORKERS = 2
@@ -38,6 +41,10 @@ class Seat:
         self._made = 0
         self._turn = Lock()
         self.process = self._next()
+        #: Its parent is stopped and stays so: nobody else may let it go on.
+        self.hangs = False
+        #: Exit codes after which the shipped units leave a process dead.
+        self.left_dead: list[str] = []
 
     def _next(self) -> Process:
         self._made += 1
@@ -49,8 +56,7 @@ class Seat:
 
     def signal(self, number: int) -> None:
         """To its process alone."""
-        with suppress(ProcessLookupError):
-            os.kill(self.process.pid, number)
+        self.process.signal(number)
 
     def signal_all(self, number: int) -> None:
         """To the process and its children, together."""
@@ -61,6 +67,8 @@ class Seat:
         """Another process in its place, if this one has ended; what is left of it is killed."""
         with self._turn:
             if self.dead:
+                if self.process.code == LEFT_DEAD:
+                    self.left_dead.append(f"{self.process.name} exited with {LEFT_DEAD}: its unit leaves it dead")
                 self.process.stop()
                 self.process = self._next()
 
@@ -79,6 +87,8 @@ class Supervised:
     def __init__(self, stage: Stage, folder: Path) -> None:
         self.stage = stage
         self.folder = folder
+        #: What no process may do, whatever is done to it.
+        self.wrong: list[str] = []
 
     @property
     def seats(self) -> list[Seat]:
@@ -163,7 +173,12 @@ class Site(Supervised):
         environ = {**self._environ(self.mode), "PORT": str(port)}
         return Process(name, python("-m", "gateway"), environ, self.folder)
 
-    def _worker(self, name: str) -> Process:
+    def start_namesake(self, seat: Seat) -> Process:
+        """Start a worker by the command line of another one."""
+        name = seat.process.name
+        return self._worker(f"{name}-namesake", name)
+
+    def _worker(self, name: str, hostname: str = "") -> Process:
         mode = next(mode for mode in self.modes if mode != "thread")
-        command = python("-m", "executors.celery_worker", f"--hostname={name}@%h")
+        command = python("-m", "executors.celery_worker", f"--hostname={hostname or name}@%h")
         return Process(name, command, self._environ(mode), self.folder)

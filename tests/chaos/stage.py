@@ -8,9 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from tests.chaos.pg_wire import PostgresWatch
 from tests.chaos.proxy import Proxy
 from tests.support.processes import clean_environment, python
-from tests.support.servers import Postgres, RabbitMQ, Redis, find_rabbitmq
+from tests.support.servers import Postgres, RabbitMQ, Redis, find_faketime, find_rabbitmq
 
 
 class Stage:
@@ -24,6 +25,7 @@ class Stage:
         self.postgres: Postgres | None = None
         self.broker_wire: Proxy | None = None
         self.store_wire: Proxy | None = None
+        self.store_watch: PostgresWatch | None = None
         self.broker_url = self._broker(broker)
         self.database_url = self.record_url = self._database(store)
 
@@ -49,7 +51,8 @@ class Stage:
             return url
         if kind == "none":
             return ""
-        self.postgres = Postgres(self.folder / "pg")
+        # Without libfaketime its clock stays right; see `faults.of_ground`.
+        self.postgres = Postgres(self.folder / "pg", self.folder / "clock" if find_faketime() else None)
         return self.postgres.fresh()
 
     def wire_store(self) -> None:
@@ -57,7 +60,8 @@ class Stage:
         if self.postgres is not None:
             place = urlsplit(self.record_url)
             socket = f"{parse_qs(place.query)['host'][0]}/.s.PGSQL.5432"
-            self.store_wire = Proxy(socket)
+            self.store_watch = PostgresWatch()
+            self.store_wire = Proxy(socket, self.store_watch)
             self.database_url = f"postgresql://postgres@127.0.0.1:{self.store_wire.port}{place.path}"
 
     def lock(self) -> closing[sqlite3.Connection]:

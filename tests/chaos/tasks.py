@@ -27,6 +27,15 @@ def work(self: Context, path: str, key: str, seconds: float = 0.0, failures: int
     return [key, self.attempt]
 
 
+@task(name="chaos.limited", max_retries=3, max_losses=MANY, concurrency=4, bind=True)
+def limited(self: Context, path: str, key: str, seconds: float = 0.0, failures: int = 0) -> list[object]:
+    """The same behind a limit of the whole system."""
+    note(path, line("start", key, self.attempt))
+    time.sleep(seconds)
+    note(path, line("end", key, self.attempt))
+    return [key, self.attempt]
+
+
 @task(name="chaos.broken", bind=True, max_retries=0, max_losses=MANY)
 def broken(self: Context, path: str, key: str) -> None:
     """Fails for good."""

