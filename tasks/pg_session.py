@@ -28,11 +28,12 @@ MIGRATION = {"idle_in_transaction_session_timeout": "60s", **KEEPALIVE}
 
 
 def prepare(engine: AsyncEngine, settings: dict[str, str]) -> None:
-    """Set these values in each session that `engine` opens."""
+    """Set these values in each session that `engine` opens, before its first transaction."""
     words = "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
 
     def tell(connection: Any, _: Any) -> None:
         # By the driver itself: SQLAlchemy's cursor would open a transaction, and prepare one statement at a time.
         connection.run_async(lambda driver: driver.execute(words))
 
-    event.listen(engine.sync_engine, "connect", tell)
+    # Inserted: SQLAlchemy's own listener asks the first session for its version in a transaction.
+    event.listen(engine.sync_engine, "connect", tell, insert=True)

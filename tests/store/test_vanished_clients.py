@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tasks import pg_session
 from tasks.database import Database
 from tasks.job import Mode
 from tasks.store.store import JobStore, open_store
+from tests.chaos.proxy import Proxy
 from tests.store.support import ME, YOU, new_job
 from tests.support.waiting import eventually_async
 
@@ -94,3 +97,19 @@ async def test_every_session_is_told(store: JobStore, url: str) -> None:
                 ).scalar_one()
                 assert wanted, (name, told)
     await packs.close()
+
+
+async def test_a_session_is_told_before_its_first_transaction(url: str) -> None:
+    sent: list[bytes] = []
+    place = urlsplit(url)
+    wire = Proxy(f"{parse_qs(place.query)['host'][0]}/.s.PGSQL.5432", lambda _, piece, up: sent.append(piece * up))
+    engine = create_async_engine(f"postgresql+asyncpg://postgres@127.0.0.1:{wire.port}{place.path}")
+    pg_session.prepare(engine, pg_session.STORE)
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    finally:
+        await engine.dispose()
+        wire.stop()
+    words = b"".join(sent)
+    assert 0 < words.index(b"SET idle_in_transaction_session_timeout") < words.index(b"BEGIN")
