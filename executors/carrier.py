@@ -17,6 +17,7 @@ from executors import assembly
 from executors.adoption import adopted
 from executors.body import MainSeat, Partner, PartnerSeat, Seat, ThreadSeat, share_interpreter
 from executors.body_loops import AsyncSeat, BodyLoops
+from executors.cancel_pipe import cancel_by_pipe
 from executors.control import Control
 from executors.end_signals import EndSignals, default_in_forks
 from executors.handles import LoopClient
@@ -185,7 +186,7 @@ class Carrier:
         self._admission = Admission(self._registry, settings.defaults)
         self._reports = Reports(self._store, claimer.owner)
         self._settling = Settling(self._store, self._reports, settings.lease)
-        self._keeper = Keeper(self._store, claimer, self._give_up, self._bodies.look)
+        self._keeper = Keeper(self._store, claimer, self._give_up, self._look)
         self._keeper.start()
         self._unheard = Unheard(self._store, claimer, self._is_known)
         watch = Watch(self._store, 0.005)
@@ -197,10 +198,14 @@ class Carrier:
         self._heartbeat.instance = role.instance
         await self._heartbeat.start()
         self._upkeep = Upkeep(self._store, settings.result_expires, settings.job_retention)
-        self._parent_watch = asyncio.create_task(self._watch_parent(), name="jobgate-parent-watch")
+        self._watches = [
+            asyncio.create_task(self._watch_parent(), name="jobgate-parent-watch"),
+            asyncio.create_task(cancel_by_pipe(role.word.cancels, control), name="jobgate-cancel-pipe"),
+        ]
 
     async def _stop(self) -> None:
-        self._parent_watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         self._give_back_all()
         await asyncio.gather(*self._endings, return_exceptions=True)
         await self._heartbeat.stop()
@@ -276,12 +281,15 @@ class Carrier:
                 os.kill(os.getpid(), signal.SIGKILL)
             running.interrupt(LeaseLost)
 
+    def _look(self) -> None:
+        self._role.show_progress()
+        self._bodies.look()
+
     async def _watch_parent(self) -> None:
         seen = 0
         while True:
             await asyncio.sleep(LOOK)
             try:
-                self._role.show_progress()
                 self._role.take_in(self._heartbeat.deaf)
                 drain_at = self._role.word.drain_at
                 self._heartbeat.draining = drain_at > 0

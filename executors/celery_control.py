@@ -10,8 +10,10 @@ import signal
 from typing import Any
 
 from celery import Celery
+from celery.utils.functional import maybe_list
 from celery.worker.control import Panel
 
+from executors.cancel_pipe import CancelPipe
 from executors.celery_doorbell import CANARY
 from executors.word import Word
 from tasks.command import Command, Outcome, Verb
@@ -29,6 +31,34 @@ def shrink(state: Any, n: int, spare: int) -> dict[str, str]:
     state.consumer.pool.shrink(n)
     state.consumer._update_prefetch_count(-n)
     return {"ok": "pool will shrink"}
+
+
+def cancel_by_wire(cancels: CancelPipe) -> None:
+    """Makes Celery's commands `revoke` and `terminate` cancel the jobs of the ids, as the API does.
+
+    Celery's own would kill a process, whose job then runs again, and drop the messages of a job that waits: the relay
+    would send them again and again.
+    """
+
+    @Panel.register(name="revoke", type="control", variadic="task_id", signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]  # Celery ships no types
+    def revoke(state: Any, task_id: Any, **_: Any) -> dict[str, str]:
+        """Cancels jobs, running or not."""
+        ids = [str(each) for each in maybe_list(task_id) or []]
+        if refused := [each for each in ids if not cancels.put(each)]:
+            return {"error": f"not cancelled, the ids are no ids of jobs or too many: {', '.join(refused)}"}
+        return {"ok": f"cancelling {', '.join(ids)}; the store says what came of it: jobgate status ID"}
+
+    @Panel.register(
+        name="terminate",
+        type="control",
+        variadic="task_id",
+        args=[("signal", str)],
+        signature="<signal> [id1 [id2 [... [idN]]]]",
+    )  # type: ignore[untyped-decorator]  # Celery ships no types
+    def terminate(state: Any, signal: str, task_id: Any, **_: Any) -> dict[str, str]:
+        """Cancels jobs, running or not; the signal has no effect."""
+        found: dict[str, str] = revoke(state, task_id)
+        return found
 
 
 class ParentControl:

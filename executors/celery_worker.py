@@ -30,7 +30,7 @@ from executors.adoption import Adoption
 from executors.carrier import Carrier
 from executors.celery_app import make_celery
 from executors.celery_child import pool_name, pool_processes, prepare_child, process_index
-from executors.celery_control import ParentControl
+from executors.celery_control import ParentControl, cancel_by_wire
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
 from executors.deafness import Remedy
@@ -108,6 +108,7 @@ class Worker:
     def connect(self) -> None:
         """Listen to the signals of Celery's life."""
         hide_from_log(CANARY)
+        cancel_by_wire(self._word.cancels)
         JobRequest.give_back = staticmethod(self._give_back)
         signals.after_setup_logger.connect(self._log, weak=False)
         signals.celeryd_init.connect(self._named, weak=False)

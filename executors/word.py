@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from executors.attempt_table import AttemptTable
+from executors.cancel_pipe import CancelPipe
 from tasks.command import Command, Outcome
 from tasks.errors import ConfigurationError
 from tasks.job import Attempt
@@ -29,6 +30,8 @@ class Word:
         self.queues = queues
         #: What the processes of the pool run.
         self.attempts = AttemptTable()
+        #: Jobs to cancel.
+        self.cancels = CancelPipe()
 
     @property
     def drain_at(self) -> float:

@@ -123,6 +123,26 @@ def test_celerys_own_commands_show_real_names(deployed: Deployment) -> None:
     assert {len(each["pool"]["processes"]) for each in ask.stats().values()} == {2}
 
 
+def test_celerys_terminate_and_revoke_cancel_jobs(deployed: Deployment) -> None:
+    if not deployed.celery:
+        pytest.skip("there is no Celery in thread mode")
+    control = Celery(broker=deployed.shape.broker_url, set_as_current=False).control
+    ask: dict[str, Any] = {"reply": True, "timeout": 10, "limit": 2}
+    with deployed.busy():
+        waiting = deployed.submit("add", 1)
+        (*_, unknown) = control.revoke([waiting["id"], "x" * 100], **ask)
+        assert "x" * 100 in next(iter(unknown.values()))["error"]
+        assert deployed.ended(waiting)["status"] == "REVOKED"
+    running = deployed.submit("block", str(deployed.folder / "never"))
+    deployed.reaches(running, "STARTED")
+    answers = control.broadcast("terminate", arguments={"signal": "SIGTERM", "task_id": [running["id"]]}, **ask)
+    assert all(running["id"] in answer["ok"] for each in answers for answer in each.values())
+    done = deployed.ended(running)
+    assert (done["status"], done["error"]["code"], done["attempt"]) == ("REVOKED", "cancelled", 1)
+    assert done["error"]["message"].startswith("cancelled")
+    assert deployed.run("add", 1)["result"] == 11
+
+
 def test_celerys_purge_throws_rings_away_and_no_jobs(deployed: Deployment) -> None:
     if not deployed.celery:
         pytest.skip("there is no Celery in thread mode")
