@@ -15,6 +15,7 @@ from executors.identity import VERSION
 from gateway import addresses, audit
 from gateway.auth import ANYBODY, Caller, Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
+from gateway.guessing import Guessing
 from gateway.openapi import describe, encoded, with_names
 from gateway.operation import Operation
 from gateway.places import Places
@@ -84,6 +85,9 @@ class Gateway:
         self._refused = RepeatedWarning(logger, "gateway: answered 503, the store does not serve requests: %s")
         self.not_ready = RepeatedWarning(logger, "gateway: not ready: %s")
         self._keys = Keys(options.api_keys)
+        self._guessing = Guessing()
+        if self._keys:
+            self.exposition.count_unauthorized(self._guessing.refused)
         self._neighbours = Neighbours(options.allowed_hosts)
         self._open_paths = OPEN_PATHS | ({"/metrics"} if options.metrics_public else set())
         resources = _resources(served)
@@ -111,7 +115,7 @@ class Gateway:
     async def _answer(self, call: Call) -> ASGIApp:
         method, path = call.scope["method"], call.path
         _refuse_ambiguity(call)
-        caller = ANYBODY if path in self._open_paths else self._admit(method, call.headers)
+        caller = ANYBODY if path in self._open_paths else self._admit(call)
         call.caller = caller.name
         resource = self._fixed.get(path) or self._match(call, path)
         route = resource.route(method)
@@ -122,12 +126,19 @@ class Gateway:
             raise
         return await route.endpoint(call)
 
-    def _admit(self, method: str, headers: dict[bytes, bytes]) -> Caller:
+    def _admit(self, call: Call) -> Caller:
         """Who comes in, or Refusal."""
         if self._keys:
-            return self._keys.check(headers)
-        self._neighbours.check(method, headers)
+            return self._keyed(call)
+        self._neighbours.check(call.scope["method"], call.headers)
         return ANYBODY
+
+    def _keyed(self, call: Call) -> Caller:
+        try:
+            return self._keys.check(call.headers)
+        except Refusal as refusal:
+            address, _ = call.scope.get("client") or ("unknown", 0)
+            raise self._guessing.failed(address, refusal, b"authorization" not in call.headers) from None
 
     def _match(self, call: Call, path: str) -> Resource:
         if has_control_character(path):  # PostgreSQL takes no NUL as text, and no name holds a control character

@@ -26,6 +26,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 _EVERYWHERE = (
     "malformed-request",
     "unauthorized",
+    "too-many-failures",
     "forbidden",
     "missing-scope",
     "misdirected-request",

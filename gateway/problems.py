@@ -44,6 +44,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "unknown-task": (422, "No task of that name is registered"),
     "unknown-queue": (422, "No queue of that name is configured"),
     "idempotency-mismatch": (422, "The Idempotency-Key belongs to another request"),
+    "too-many-failures": (429, "Too many requests without a valid key"),
     "headers-too-large": (431, "The request's head is too large"),
     "internal-error": (500, "Something went wrong on our side"),
     "store-unavailable": (503, "The store did not answer"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -78,6 +78,10 @@ class Exposition:
         self._read_at = float("-inf")
         self._unread = RepeatedWarning(_log, "metrics: a scrape could not read the store or count its events: %s")
         self._under_way: dict[bool, asyncio.Task[bytes]] = {}
+
+    def count_unauthorized(self, refused: Mapping[str, int]) -> None:
+        """Show these counts, by kind, from now on as they are at each scrape."""
+        self._instruments.unauthorized = refused
 
     async def render(self, openmetrics: bool = False) -> bytes:
         """The answer to a scrape; one that comes while another is under way gets the same.

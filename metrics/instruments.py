@@ -83,6 +83,8 @@ class Instruments(Collector):
         self.store_errors: Mapping[str, int] = {}
         #: Events that counted as `other`; None until it has been read.
         self.dropped: int | None = None
+        #: Requests without a valid key, by kind; empty in a process that takes none.
+        self.unauthorized: Mapping[str, int] = {}
         self.collect_errors = 0
         self.collect_seconds = 0.0
         self._registry = CollectorRegistry(auto_describe=False)
@@ -126,6 +128,13 @@ class Instruments(Collector):
                 value=self.dropped,
             )
         yield from self._store()
+        if self.unauthorized:
+            refused = CounterMetricFamily(
+                "jobgate_http_unauthorized", "Requests without a valid API key.", labels=["kind"]
+            )
+            for kind, number in self.unauthorized.items():
+                refused.add_metric([kind], number)
+            yield refused
         yield CounterMetricFamily(
             "jobgate_collect_errors",
             "Scrapes of this process that could not read the store.",

@@ -12,6 +12,7 @@ from executors.control import Control
 from executors.settings import is_loopback
 from gateway import scopes
 from gateway.auth import Keys, Neighbours
+from gateway.guessing import ADDRESSES, FREE_FAILURES, Guessing
 from gateway.problems import Refusal
 from gateway.routes import OPERATIONS
 from tasks.errors import ConfigurationError
@@ -227,3 +228,45 @@ async def test_other_sites_pages_change_nothing(control: Control, headers: dict[
 )  # fmt: skip
 def test_what_counts_as_this_machine(host: str, inside: bool) -> None:
     assert is_loopback(host) is inside
+
+
+async def test_guessing_is_throttled_and_told_and_locks_nobody_out(
+    control: Control, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = {"authorization": "Bearer alpha"}
+    async with client_of(control, api_keys=("ops:alpha:admin",)) as client:
+        answers = [
+            await client.get("/api/v1/tasks", headers={"authorization": f"Bearer guess-{n}"})
+            for n in range(FREE_FAILURES + 5)
+        ]
+        assert [answer.status_code for answer in answers] == [401] * FREE_FAILURES + [429] * 5
+        last = answers[-1]
+        assert last.json()["type"] == "/problems/too-many-failures"
+        assert 0 < int(last.headers["retry-after"]) <= 60
+        assert last.headers["connection"] == "close"
+        assert (await client.get("/api/v1/tasks")).status_code == 429, "without a key as well"
+        assert (await client.get("/api/v1/tasks", headers=right)).status_code == 200, (
+            "behind one proxy are many callers"
+        )
+        page = (await client.get("/metrics", headers=right)).text
+    for kind, number in {"missing": 0, "wrong": FREE_FAILURES, "throttled": 6}.items():
+        assert f'jobgate_http_unauthorized_total{{kind="{kind}"}} {number}.0\n' in page
+    assert [record.getMessage() for record in caplog.records if "without a valid key" in record.getMessage()] == [
+        "gateway: 1 requests without a valid key since the last such line, the latest from 127.0.0.1"
+    ]
+
+
+def test_failures_are_counted_by_the_minute_and_in_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    guessing = Guessing(lambda: now[0])
+    refusal = Refusal("unauthorized", "wrong")
+    kinds = [guessing.failed("a", refusal, missing=False).kind for _ in range(FREE_FAILURES + 1)]
+    assert kinds == ["unauthorized"] * FREE_FAILURES + ["too-many-failures"]
+    assert guessing.failed("b", refusal, missing=True) is refusal, "another address"
+    now[0] = 60.0
+    assert guessing.failed("a", refusal, missing=False) is refusal
+    assert "13 requests" not in caplog.text
+    assert "12 requests without a valid key since the last such line, the latest from a" in caplog.text
+    for n in range(ADDRESSES + 10):
+        guessing.failed(str(n), refusal, missing=False)
+    assert len(guessing._failures) == ADDRESSES

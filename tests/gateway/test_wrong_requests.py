@@ -312,8 +312,8 @@ ADDRESSES = [
     Wrong("GET where POST is meant", 405, "method-not-allowed", None, "takes POST", "GET", BATCH),
     Wrong("an invented method", 405, "method-not-allowed", None, "got BREW", "BREW", "/livez"),
     get("an unknown job", "job-not-found", None, NOBODY, ONE, 404),
-    get("an id that is none", "job-not-found", None, "ids are UUIDs", f"{JOBS}/7", 404),
-    get("an id with braces", "job-not-found", None, "ids are UUIDs", f"{JOBS}/{{{NOBODY}}}", 404),
+    get("an id that is none", "job-not-found", None, "the ids of jobs are UUIDs", f"{JOBS}/7", 404),
+    get("an id with braces", "job-not-found", None, "the ids of jobs are UUIDs", f"{JOBS}/{{{NOBODY}}}", 404),
     *(
         get(f"{part} of an unknown job", "job-not-found", None, NOBODY, f"{ONE}/{part}", 404)
         for part in ("result", "attempts", "logs", "events")
