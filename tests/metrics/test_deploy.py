@@ -62,7 +62,9 @@ async def families(store: JobStore) -> set[str]:
     """Every name a sample can have."""
     await rows.run(store.engine, "t", 1)
     build = Build(version="1", executor="auto", database="sqlite")
-    page = (await Exposition(store, build, carrier=StandIn()).render()).decode()
+    exposition = Exposition(store, build, carrier=StandIn())
+    exposition.count_unauthorized({"wrong": 1})
+    page = (await exposition.render()).decode()
     heads = set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))
     return heads | {sample.name for family in parse_text(page) for sample in family.samples}
 
