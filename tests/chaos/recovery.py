@@ -8,13 +8,15 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
+from tests.chaos import recovery_faults
 from tests.chaos.load import quantile
-from tests.support.deployment import TIMINGS, Deployment, Shape
+from tests.chaos.recovery_deployment import PATIENCE, Deployments
+from tests.support.deployment import TIMINGS, Deployment
 from tests.support.ledger import Ledger
+from tests.support.processes import Process
 from tests.support.servers import Redis
 from tests.support.waiting import eventually
 
@@ -22,29 +24,18 @@ LEASE = float(TIMINGS["JOBGATE_LEASE"])
 DRAIN = float(TIMINGS["JOBGATE_DRAIN_TIMEOUT"])
 #: Submissions whose times are compared: enough for a 99th percentile.
 SUBMISSIONS = 300
-#: Seconds that a measurement may take before it counts as failed.
-PATIENCE = 60.0
+#: A worker is pinged after five idle seconds, is not consuming five seconds later, has ten to connect again, is told to
+#: drain, and is killed five seconds after that.
+HANGS = 5 + 5 + 10 + DRAIN + 5 + 2
 
 
 class Measured:
-    """A deployment, and what is timed on it. All answers are in seconds."""
+    """What is timed on deployments. All answers are in seconds."""
 
-    def __init__(self, folder: Path, redis: Redis, rounds: int) -> None:
-        self._folder = folder
-        self._redis = redis
+    def __init__(self, deployments: Deployments, rounds: int) -> None:
+        self._redis = deployments.redis
         self._rounds = rounds
-
-    @contextmanager
-    def deployed(self, **shape: object) -> Iterator[Deployment]:
-        folder = self._folder / uuid.uuid4().hex[:8]
-        folder.mkdir()
-        url = f"sqlite:///{folder / 'jobs.db'}"
-        deployment = Deployment(Shape(database_url=url, broker_url=f"{self._redis.url}/0", **shape), folder)  # type: ignore[arg-type]
-        try:
-            deployment.start()
-            yield deployment
-        finally:
-            deployment.stop()
+        self.deployed = deployments.make
 
     def again(self, deployment: Deployment, kill: Callable[[int], None]) -> list[float]:
         """From the kill of whoever runs a job until it runs again."""
@@ -66,13 +57,13 @@ class Measured:
         with self.deployed(pool="prefork", slots=2) as deployment:
             return self.again(deployment, lambda pid: os.kill(pid, signal.SIGKILL))
 
-    def workers(self) -> list[float]:
+    def workers(self, end: Callable[[Process], None]) -> list[float]:
         with self.deployed(pool="prefork", slots=1, workers=2) as deployment:
 
             def kill(pid: int) -> None:
                 victim = next(worker for worker in deployment.workers if pid in worker.children())
-                os.killpg(victim.pid, signal.SIGKILL)
-                victim.ends(10)
+                end(victim)
+                assert victim.ends(PATIENCE)
                 deployment.workers.remove(victim)
                 deployment.start_worker()
 
@@ -147,25 +138,51 @@ def _say(what: str, seconds: float, bound: float) -> None:
     print(f"{what:58} {seconds:8.3f} s   wanted: {bound:g}   {'met' if seconds <= bound else 'NOT MET'}", flush=True)
 
 
+def _kill_all(worker: Process) -> None:
+    os.killpg(worker.pid, signal.SIGKILL)
+
+
+def _end_cold(worker: Process) -> None:
+    worker.signal(signal.SIGQUIT)
+
+
+def _say_of_processes(measured: Measured, rounds: int) -> None:
+    worst = f"worst of {rounds}"
+    _say(f"child killed, runs again: {worst}", max(measured.children()), 1)
+    _say(f"worker killed, runs again: {worst}", max(measured.workers(_kill_all)), LEASE + 1)
+    _say(f"worker ended by SIGQUIT, runs again: {worst}", max(measured.workers(_end_cold)), LEASE + 1)
+    _say(f"gateway killed, runs again with its start: {worst}", max(measured.gateways()), 3)
+    for what, seconds in zip(("worker", "gateway"), measured.drains(), strict=True):
+        _say(f"SIGTERM to a {what} with a job that goes on", seconds, DRAIN + 2)
+
+
+def _say_of_broker(measured: Measured) -> None:
+    times = {what: quantile(found, 0.99) for what, found in measured.submissions().items()}
+    for what in ("stalled", "away"):
+        _say(f"submit p99, broker {what}; normal {times['normal']:.4f}", times[what], 1.2 * times["normal"])
+    lost, back = measured.fallback()
+    _say("broker lost, a job has run on threads", lost, 3)
+    _say("broker back, a job has run on Celery", back, 10)
+
+
 def main() -> int:
     rounds = int(os.environ.get("ROUNDS", "10"))
     with tempfile.TemporaryDirectory(prefix="jobgate-recovery-") as name:
-        redis = Redis(Path(name))
-        measured = Measured(Path(name), redis, rounds)
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL may run as another user
+        server = Redis(folder)
+        deployments = Deployments(folder, server)
+        measured = Measured(deployments, rounds)
         try:
-            _say(f"child killed, runs again: worst of {rounds}", max(measured.children()), 1)
-            _say(f"worker killed, runs again: worst of {rounds}", max(measured.workers()), LEASE + 1)
-            _say(f"gateway killed, runs again with its start: worst of {rounds}", max(measured.gateways()), 3)
-            times = {what: quantile(found, 0.99) for what, found in measured.submissions().items()}
-            for what in ("stalled", "away"):
-                _say(f"submit p99, broker {what}; normal {times['normal']:.4f}", times[what], 1.2 * times["normal"])
-            lost, back = measured.fallback()
-            _say("broker lost, a job has run on threads", lost, 3)
-            _say("broker back, a job has run on Celery", back, 10)
-            for what, seconds in zip(("worker", "gateway"), measured.drains(), strict=True):
-                _say(f"SIGTERM to a {what} with a job that goes on", seconds, DRAIN + 2)
+            _say_of_processes(measured, rounds)
+            _say_of_broker(measured)
+            _say("Redis takes writes again, a job has run", recovery_faults.no_writes(deployments), 10)
+            _say("malformed messages before a job, it has run", recovery_faults.malformed(deployments), 3)
+            _say("a worker's parent hangs, its processes end it", recovery_faults.hung_parent(deployments), HANGS)
+            for what, seconds, bound in recovery_faults.on_postgres(deployments, folder / "postgres"):
+                _say(what, seconds, bound)
         finally:
-            redis.stop()
+            server.stop()
     return 0
 
 
