@@ -103,7 +103,8 @@ async def _check_store(store: JobStore, not_ready: RepeatedWarning) -> None:
         raise Refusal("not-ready", f"store: {detail}", [], [(b"retry-after", b"1")]) from error
     if (problem := await store.health.write_problem()) is not None:
         not_ready.warn(f"the store takes no writes: {problem}")
-        detail = "store: it takes no writes (a full disk, or a read-only database); the server's log has the reason"
+        causes = "a full disk, a read-only database, files that are gone"
+        detail = f"store: it takes no writes ({causes}); the server's log has the reason"
         raise Refusal("not-ready", detail, [], [(b"retry-after", b"1")])
 
 

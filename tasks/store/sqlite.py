@@ -22,6 +22,7 @@ from tasks.errors import ConfigurationError, StoreUnavailable
 from tasks.private_files import create_private
 from tasks.store.backend import PARAM, ROWS, Item, Query, Refused, Rows, columns, lost, make_folder, parted, resolved
 from tasks.store.guards import CLOCK
+from tasks.store.sqlite_files import OpenFiles
 
 #: Seconds a statement waits for another process's transaction before it gives up.
 BUSY_TIMEOUT = 10.0
@@ -125,7 +126,8 @@ class SqliteBackend:
     def _open(self) -> None:
         self._connection = self._writer_engine.raw_connection()
         self._reader = self._writer_engine.raw_connection()
-        self._inode = self._path.stat().st_ino
+        connection: Any = self._connection.driver_connection
+        self._files = OpenFiles(str(self._path), connection)
 
     def _close(self) -> None:
         for connection in (self._reader, self._connection):
@@ -140,7 +142,8 @@ class SqliteBackend:
     def _transact_in_turn(self, program: Sequence[Item]) -> list[Rows]:
         assert self._connection is not None, "the backend has not been started"
         connection: Any = self._connection.driver_connection
-        self._look()
+        if (problem := self._files.problem()) is not None:
+            raise StoreUnavailable(problem)
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -158,16 +161,10 @@ class SqliteBackend:
             raise Refused(str(error)) from error
         except sqlite3.Error as error:
             raise lost(error, "the store cannot be written now") from error
+        # A file that went meanwhile: nothing is confirmed that a restart would not find.
+        if (loss := self._files.loss()) is not None:
+            raise StoreUnavailable(loss)
         return answers
-
-    def _look(self) -> None:
-        """SQLite would go on writing to a file that has been deleted, and nobody would ever read it."""
-        try:
-            if self._path.stat().st_ino == self._inode:
-                return
-        except OSError:
-            pass
-        raise StoreUnavailable("the database file is gone or was replaced: restart, to use the one that is there now")
 
 
 def _run(connection: sqlite3.Connection, query: Query, now: int) -> Rows:
