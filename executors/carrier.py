@@ -23,6 +23,7 @@ from executors.end_signals import EndSignals, default_in_forks
 from executors.handles import LoopClient
 from executors.heartbeat import Heartbeat
 from executors.keeper import Keeper, Running
+from executors.limits import claim_when_open
 from executors.loop_thread import LoopThread
 from executors.reports import Reports
 from executors.runner import Runner
@@ -47,9 +48,6 @@ log = logging.getLogger("jobgate.carrier")
 
 #: Seconds between two looks at the parent's word: whether the worker shuts down, or has lost a process.
 LOOK = 0.1
-#: Seconds for which a slot waits at most for a rate limit, and how often: others may start a job in the same moment.
-RATE_WAIT = 0.025
-RATE_TRIES = 4
 
 
 class Carrier:
@@ -134,20 +132,10 @@ class Carrier:
     def _claim(self, job_id: str) -> Attempt | None:
         try:
             # In this thread, not on the loop: every change of threads costs as much as the statement itself.
-            return self._claim_when_open(job_id)
+            return claim_when_open(self._store, job_id, self._params)
         except StoreUnavailable:
             self._loop.loop.call_soon_threadsafe(self._unheard.doubt)
             raise
-
-    def _claim_when_open(self, job_id: str) -> Attempt | None:
-        """Claims the job; waits for a rate limit that lets it start in a moment, since its message may come early."""
-        attempt, wait = self._store.claim_outside(job_id, self._params)
-        for _ in range(RATE_TRIES):
-            if attempt is not None or wait is None or wait > RATE_WAIT:
-                break
-            time.sleep(wait)
-            attempt, wait = self._store.claim_outside(job_id, self._params)
-        return attempt
 
     def _is_known(self, attempt: Attempt) -> bool:
         return attempt.id in self._claiming or self._settling.owes(attempt.id, attempt.attempt)

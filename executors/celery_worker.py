@@ -39,6 +39,7 @@ from executors.identity import host, make_instance
 from executors.leaving import GRACE, LEFTOVERS, Leaving
 from executors.settings import Settings
 from executors.stand_in import StandIns
+from executors.store_wait import wait_for_store
 from executors.word import Role, Word
 from executors.worker_name import WorkerName
 from tasks.admission import Admission
@@ -213,6 +214,8 @@ class Worker:
         try:
             self.carrier()
         except JobgateError as error:
+            # Before the end: Celery forks another process at once, in which nothing is left of this start.
+            wait_for_store(self._settings, error, lambda: self._word.drain_at > 0 or os.getppid() != self._parent)
             _end_start(error)
 
     def _ready(self, sender: Any = None, **_: Any) -> None:
