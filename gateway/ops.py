@@ -11,6 +11,7 @@ from gateway.problems import Refusal
 from gateway.reply import Reply, ok
 from gateway.views import public
 from metrics import exposition
+from metrics.negotiation import wants_gzip, wants_openmetrics
 from tasks.errors import SchemaMismatch, StoreUnavailable
 from tasks.repeated_warning import RepeatedWarning
 from tasks.store.store import JobStore
@@ -109,9 +110,13 @@ async def _check_store(store: JobStore, not_ready: RepeatedWarning) -> None:
 
 
 async def metrics(call: Call) -> Reply:
-    openmetrics = exposition.wants_openmetrics(call.headers.get(b"accept", b"").decode("latin-1"))
-    page = await call.gateway.exposition.render(openmetrics)
-    return Reply(200, page, media_type=exposition.CONTENT_TYPE[openmetrics].encode())
+    openmetrics = wants_openmetrics(call.headers.get(b"accept", b"").decode("latin-1"))
+    compressed = wants_gzip(call.headers.get(b"accept-encoding", b"").decode("latin-1"))
+    page = await call.gateway.exposition.render(openmetrics, compressed)
+    headers = [(b"vary", b"accept, accept-encoding")]
+    if compressed:
+        headers.append((b"content-encoding", b"gzip"))
+    return Reply(200, page, headers, exposition.CONTENT_TYPE[openmetrics].encode())
 
 
 async def openapi(call: Call) -> Reply:

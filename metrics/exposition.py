@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -51,11 +52,6 @@ class Ledger(Protocol):
     async def look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows: ...
 
 
-def wants_openmetrics(accept: str) -> bool:
-    """Whether an Accept header asks for OpenMetrics."""
-    return "application/openmetrics-text" in accept
-
-
 class Exposition:
     """One per process and event loop. `tallies` is the process's own, if it has one that folds besides.
 
@@ -77,24 +73,31 @@ class Exposition:
         self._families = Families(expected)
         self._read_at = float("-inf")
         self._unread = RepeatedWarning(_log, "metrics: a scrape could not read the store or count its events: %s")
-        self._under_way: dict[bool, asyncio.Task[bytes]] = {}
+        self._under_way: dict[tuple[bool, bool], asyncio.Task[bytes]] = {}
 
     def count_unauthorized(self, refused: Mapping[str, int]) -> None:
         """Show these counts, by kind, from now on as they are at each scrape."""
         self._instruments.unauthorized = refused
 
-    async def render(self, openmetrics: bool = False) -> bytes:
+    async def render(self, openmetrics: bool = False, compressed: bool = False) -> bytes:
         """The answer to a scrape; one that comes while another is under way gets the same.
 
-        Never fails for want of a store: then the gauges are left out, and `jobgate_collect_errors_total` grows.
+        `compressed`: with gzip. Never fails for want of a store: then the gauges are left out, and
+        `jobgate_collect_errors_total` grows.
         """
-        task = self._under_way.get(openmetrics)
+        kind = openmetrics, compressed
+        task = self._under_way.get(kind)
         if task is None:
-            task = asyncio.create_task(self._page(openmetrics), name="jobgate-scrape")
-            self._under_way[openmetrics] = task
-            task.add_done_callback(lambda _: self._under_way.pop(openmetrics))
+            page = self._compressed(openmetrics) if compressed else self._page(openmetrics)
+            task = self._under_way[kind] = asyncio.create_task(page, name="jobgate-scrape")
+            task.add_done_callback(lambda _: self._under_way.pop(kind))
         # Shielded: a scraper that hangs up must not take the answer from the others.
         return await asyncio.shield(task)
+
+    async def _compressed(self, openmetrics: bool) -> bytes:
+        page = await self.render(openmetrics)
+        # In a thread, for it takes a millisecond for each 100 kB; the lowest level, for the higher ones gain little.
+        return await asyncio.to_thread(gzip.compress, page, 1, mtime=0)
 
     async def _page(self, openmetrics: bool) -> bytes:
         await self._collect()

@@ -161,6 +161,11 @@ async def test_metrics_in_both_dialects(client: httpx2.AsyncClient) -> None:
     assert "jobgate_jobs_submitted_total" in plain.text
     openmetrics = await client.get("/metrics", headers={"accept": "application/openmetrics-text"})
     assert openmetrics.text.endswith("# EOF\n")
+    assert plain.headers["vary"] == "accept, accept-encoding"
+    assert plain.headers["content-encoding"] == "gzip", "the client takes it unless told otherwise"
+    long = await client.get("/metrics", headers={"accept-encoding": "identity", "accept": "*/*"})
+    assert "content-encoding" not in long.headers
+    assert int(plain.headers["content-length"]) < int(long.headers["content-length"]) / 4
 
 
 async def test_the_assistants_addresses(client: httpx2.AsyncClient, hand: Hand) -> None:

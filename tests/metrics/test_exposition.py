@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from executors.base import Standing
 from metrics import exposition
-from metrics.exposition import Exposition, wants_openmetrics
+from metrics.exposition import Exposition
 from metrics.instruments import Build
 from tasks.job import Mode
 from tasks.store.store import JobStore
@@ -191,6 +191,8 @@ async def test_scrapes_at_once_share_an_answer(
     monkeypatch.setattr(Tallies, "due", counted)
     first, *others = await asyncio.gather(*(eyes.render() for _ in range(10)))
     assert others == [first] * 9
+    first, *others = await asyncio.gather(*(eyes.render(compressed=True) for _ in range(10)))
+    assert all(other is first for other in others)
     await eyes.render()
     assert asked == 1
 
@@ -254,15 +256,3 @@ async def test_hostile_queues_do_not_make_series(
     found = await scrape(eyes)
     depths = {key[1][0][1]: number for key, number in found.items() if key[0] == "jobgate_queue_depth"}
     assert depths == {**dict.fromkeys(list(depths)[:3], 1), "other": 7}
-
-
-@pytest.mark.parametrize(
-    ("accept", "openmetrics"),
-    [
-        ("", False),
-        ("*/*", False),
-        ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3", True),
-    ],
-)
-def test_the_format_is_the_one_asked_for(accept: str, openmetrics: bool) -> None:
-    assert wants_openmetrics(accept) is openmetrics
