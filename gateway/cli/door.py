@@ -21,6 +21,8 @@ SILENCE = 30.0
 RECONNECTS = 5
 PAUSE = 1.0
 
+#: Answers to a request without a valid key; the second is given to those who sent many of them.
+_WITHOUT_KEY = frozenset({401, 429})
 _REFUSED = frozenset({401, 403, 409, 410})
 
 
@@ -128,7 +130,7 @@ class Door:
             raise CommandError(Exit.UNREACHABLE, f"{self.url} answers, but not as a Jobgate does") from None
         if answer.is_success:
             return value
-        if answer.status_code == 401:
+        if answer.status_code in _WITHOUT_KEY:
             has = "the key in JOBGATE_API_KEY is none of its keys" if self._has_key else "set JOBGATE_API_KEY"
             raise CommandError(Exit.REFUSED, f"{self.url} needs an API key: {has}")
         raise CommandError(_exit_of(answer.status_code), _words_of(value, answer.status_code))

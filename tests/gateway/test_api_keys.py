@@ -6,6 +6,7 @@ import logging
 import re
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from executors.settings import Settings
@@ -105,6 +106,10 @@ def test_a_command_without_a_key_says_which_variable_to_set(tmp_path: Path) -> N
         assert words == f"jobgate: {url} needs an API key: set JOBGATE_API_KEY\n"
         words = Shell({"JOBGATE_URL": url, "JOBGATE_API_KEY": "wrong"})("list", exit=5).stderr
         assert words == f"jobgate: {url} needs an API key: the key in JOBGATE_API_KEY is none of its keys\n"
+        while httpx2.get(f"{url}/api/v1/jobs").status_code != 429:
+            pass
+        words = Shell({"JOBGATE_URL": url})("list", exit=5).stderr
+        assert words == f"jobgate: {url} needs an API key: set JOBGATE_API_KEY\n", "throttled, and told the same"
         assert Shell({"JOBGATE_URL": url, "JOBGATE_API_KEY": parse(STRONG).secret}).json("list") == []
     finally:
         process.stop()
