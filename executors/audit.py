@@ -52,7 +52,7 @@ def _keys_missing(facts: Facts) -> Iterator[Finding]:
             severity=Severity.ERROR,
             detail=f"HOST={settings.host} can be reached from other machines, and there are no API keys",
             done="the gateway refuses to start so",
-            remedy="set JOBGATE_API_KEYS (`jobgate keys new NAME --scope read` prints an entry) or leave HOST at 127.0.0.1",
+            remedy="set JOBGATE_API_KEYS (`jobgate keys new NAME --scope read`) or leave HOST at 127.0.0.1",
             data={"host": settings.host},
         )
 
