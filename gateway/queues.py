@@ -107,7 +107,7 @@ async def move(call: Call) -> Reply:
 def _view(
     name: str, counts: Counts, workers: Sequence[Worker], pauses: Mapping[str, Pause], rates: Mapping[str, float]
 ) -> QueueView:
-    serving = [worker for worker in workers if name in worker.queues and not worker.draining]
+    serving = [worker for worker in workers if name in worker.queues and worker.consumes]
     depth = counts.open.get(name, {})
     return QueueView(
         name=name,

@@ -48,7 +48,8 @@ class Ledger(Protocol):
     def engine(self) -> AsyncEngine: ...
     @property
     def health(self) -> StoreHealth: ...
-    async def workers(self) -> Sequence[Worker]: ...
+    async def registry(self) -> Sequence[Worker]: ...
+    async def now(self) -> int: ...
     async def look_up(self, sql: str, rows: Sequence[Sequence[Any]] | None = None, **params: Any) -> Rows: ...
 
 
@@ -141,7 +142,10 @@ class Exposition:
             return
         schedules = Schedules(await self._schedules.counters(MAX_READ), await self._schedules.lateness())
         self._instruments.gauges = Gauges(
-            due=await self._tallies.due(), workers=await self._store.workers(), schedules=schedules
+            due=await self._tallies.due(),
+            workers=await self._store.registry(),
+            now=await self._store.now(),
+            schedules=schedules,
         )
         self._instruments.superseded = await self._tallies.superseded()
         self._read_at = time.monotonic()

@@ -21,11 +21,13 @@ from tasks.job import FINAL, Mode, State
 from tasks.store.series_limit import Pair
 from tasks.store.stretch import MAX_NAME, OTHER
 from tasks.store.tallies import Series
-from tasks.worker import Worker
+from tasks.worker import Worker, WorkerState, worker_state
 
 #: Queues that are shown by name; the rest together as `other`.
 MAX_QUEUES = 500
 
+#: The label of each state of a worker process.
+_STATES = {state: "not_consuming" if state == WorkerState.DEAF else state.value for state in WorkerState}
 _OPEN = [state for state in State if state not in FINAL]
 
 
@@ -56,10 +58,14 @@ class Carrier(Protocol):
 
 
 class Gauges(Struct, frozen=True, kw_only=True):
-    """The record at one moment. `due`: by queue, how many jobs wait for a slot, and the oldest's age in seconds."""
+    """The store at the moment `now`, in milliseconds of its clock.
+
+    `due`: by queue, how many jobs wait for a slot, and the oldest's age in seconds. `workers`: lost ones too.
+    """
 
     due: Mapping[str, tuple[int, float]]
     workers: Sequence[Worker]
+    now: int
     schedules: Schedules
 
 
@@ -100,7 +106,9 @@ class Instruments(Collector):
     def collect(self) -> Iterator[Metric]:
         if self.gauges is not None:
             open_jobs = {queue: _open_jobs(series) for (_, queue), series in self.states.items()}
-            serving = Counter(queue for worker in self.gauges.workers if _consumes(worker) for queue in worker.queues)
+            states = [(worker, worker_state(worker, self.gauges.now)) for worker in self.gauges.workers]
+            alive = [worker for worker, state in states if state != WorkerState.LOST]
+            serving = Counter(queue for worker in alive if worker.consumes for queue in worker.queues)
             labels = _labels(
                 [*open_jobs, *self.gauges.due, *serving], busy={*self.gauges.due, *filter(open_jobs.get, open_jobs)}
             )
@@ -108,7 +116,8 @@ class Instruments(Collector):
                 yield _jobs(open_jobs, labels)
             yield from _queues(self.gauges.due, labels)
             yield _consumers(serving, labels)
-            yield from _workers(self.gauges.workers)
+            yield _worker_states(states)
+            yield from _slots(alive)
             yield from families(self.gauges.schedules)
         yield from self._own()
         if self._carrier is not None:
@@ -228,12 +237,17 @@ def _consumers(serving: Mapping[str, int], labels: Mapping[str, str]) -> Metric:
     return consumers
 
 
-def _consumes(worker: Worker) -> bool:
-    return not worker.draining
+def _worker_states(states: Sequence[tuple[Worker, WorkerState]]) -> Metric:
+    family = GaugeMetricFamily("jobgate_workers", "Processes that run jobs, by state.", labels=["executor", "state"])
+    numbers = Counter((worker.mode, state) for worker, state in states)
+    for mode in Mode:
+        for state, label in _STATES.items():
+            # Zeros too: an alert on what is missing needs something to compare.
+            family.add_metric([mode, label], numbers[mode, state])
+    return family
 
 
-def _workers(workers: Sequence[Worker]) -> Iterator[Metric]:
-    count = GaugeMetricFamily("jobgate_workers", "Processes that run jobs.", labels=["executor", "state"])
+def _slots(workers: Sequence[Worker]) -> Iterator[Metric]:
     slots = GaugeMetricFamily("jobgate_worker_slots", "Jobs that can run at once.", labels=["executor"])
     abandoned = GaugeMetricFamily(
         "jobgate_worker_threads_abandoned", "Threads whose body ignores its end and goes on.", labels=["executor"]
@@ -241,11 +255,7 @@ def _workers(workers: Sequence[Worker]) -> Iterator[Metric]:
     busy = GaugeMetricFamily("jobgate_worker_slots_busy", "Slots that run a job now.", labels=["executor"])
     for mode in Mode:
         here = [worker for worker in workers if worker.mode == mode]
-        draining = sum(worker.draining for worker in here)
-        # Zeros too: an alert on what is missing needs something to compare.
-        count.add_metric([mode, "up"], len(here) - draining)
-        count.add_metric([mode, "draining"], draining)
         slots.add_metric([mode], sum(worker.slots for worker in here))
         busy.add_metric([mode], sum(worker.busy for worker in here))
         abandoned.add_metric([mode], sum(worker.abandoned for worker in here))
-    yield from (count, slots, busy, abandoned)
+    yield from (slots, busy, abandoned)

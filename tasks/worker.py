@@ -44,6 +44,11 @@ class Worker(Struct, frozen=True, kw_only=True):
     abandoned: int = 0
     deaf: bool = False
 
+    @property
+    def consumes(self) -> bool:
+        """Whether it takes jobs from its queues: it neither drains nor left a message that was for it unanswered."""
+        return not self.draining and not self.deaf
+
 
 class WorkerState(StrEnum):
     """How a process stands. DOWN: it lives, and was told to run nothing."""

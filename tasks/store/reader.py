@@ -91,7 +91,7 @@ class Reader:
     async def unserved(self) -> builtins.list[str]:
         """The queues in which jobs are due and from which no live worker takes any."""
         ready = [row[0] for row in await self._look_up(statements.CANDIDATE_QUEUES)]
-        served = {name for worker in await self.workers() if not worker.draining for name in worker.queues}
+        served = {name for worker in await self.workers() if worker.consumes for name in worker.queues}
         return [queue for queue in ready if queue not in served]
 
     async def rung(self) -> dict[str, int]:

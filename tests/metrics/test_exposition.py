@@ -24,10 +24,13 @@ from tasks.store.store import JobStore
 from tasks.store.tallies import SUPERSEDED, Tallies
 from tasks.worker import Worker
 from tests.metrics import rows
+from tests.store.support import worker
 
 BUILD = Build(version="1.2.3", executor="thread", database="sqlite")
 # A backslash, a quote, a line's end, braces, what would be a format, a comment, and more than ASCII.
 HOSTILE = 'a\\b"c\nd{e="f"} 1 # %s %d 100% \\n 任务 \u2028'
+
+WORKER_STATES = ("up", "draining", "down", "not_consuming", "lost")
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -162,6 +165,31 @@ async def test_workers_are_counted_by_executor_and_state(store: JobStore, eyes: 
     assert value(found, "worker_threads_abandoned", executor="celery") == 2
     await store.beat(structs.replace(worker, abandoned=5))
     assert [each.abandoned for each in await store.workers()] == [5]
+
+
+async def test_workers_that_do_not_consume_are_no_consumers(store: JobStore, eyes: Exposition) -> None:
+    mute, lost, idle, well = [
+        structs.replace(worker(name, queues=queues), mode="celery", instance=name, **more)
+        for name, queues, more in (
+            ("mute", ("mail", "both"), {}),
+            ("lost", ("files",), {}),
+            ("idle", ("idle",), {"draining": True, "slots": 0}),
+            ("well", ("both",), {}),
+        )
+    ]
+    for each in (mute, lost, idle, well):
+        await store.beat(each)
+    await store.call_deaf("mute")
+    async with store.engine.begin() as connection:
+        await connection.execute(text("UPDATE workers SET seen_at = seen_at - 60000 WHERE owner = 'lost'"))
+        await rows.insert(connection, [("t", queue) for queue in ("mail", "files", "idle", "both")])
+    found = await scrape(eyes)
+    states = {state: value(found, "workers", executor="celery", state=state) for state in WORKER_STATES}
+    assert states == {"up": 1, "draining": 0, "down": 1, "not_consuming": 1, "lost": 1}
+    consumers = {queue: value(found, "queue_consumers", queue=queue) for queue in ("mail", "files", "idle", "both")}
+    assert consumers == {"mail": 0, "files": 0, "idle": 0, "both": 1}
+    assert sorted(await store.unserved()) == ["files", "idle", "mail"]
+    assert value(found, "worker_slots", executor="celery") == mute.slots + well.slots
 
 
 async def test_the_carrier_in_use_and_refused_writes_are_shown(store: JobStore) -> None:
