@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from tasks.errors import ConfigurationError
+from tasks.mismatch import path_of, wanted, words_of
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ def read(kind: type[T], variables: Mapping[str, str], environ: Mapping[str, str]
     try:
         return msgspec.convert({**given, **more}, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _explain(error, given, variables) from None
+        raise _explain(error, kind, given, variables) from None
 
 
 def _value(variable: str, hint: Any, text: str) -> Any:
@@ -42,9 +42,10 @@ def _value(variable: str, hint: Any, text: str) -> Any:
 
 
 def _explain(
-    error: msgspec.ValidationError, given: Mapping[str, Any], variables: Mapping[str, str]
+    error: msgspec.ValidationError, kind: type[Any], given: Mapping[str, Any], variables: Mapping[str, str]
 ) -> ConfigurationError:
-    words, _, path = str(error).partition(" - at ")
-    name = (re.findall(r"\w+", path) or [""])[0]
-    takes = words.removeprefix("Expected ").removeprefix("Invalid ")
+    name = (path_of(error) or [""])[0]
+    words = words_of(error, kind)
+    # What is no value of its type at all; a value outside of its bounds is told by the bounds.
+    takes = wanted(kind, name) if ", got " in words or "; got " in words else words.removeprefix("Expected ")
     return ConfigurationError(f"{variables.get(name, name)}={given.get(name)!r} is wrong: it takes {takes}")

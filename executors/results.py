@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from tasks import models
+
 #: The least that JSON needs for a value of one of these types; of any other nothing is known before it is encoded.
 _LEAST = {str: 2, bytes: 2, list: 2, tuple: 2, dict: 2, float: 3, bool: 4, type(None): 4}
 #: What stands between two values, and between a name and its value, as `json` writes them.
@@ -31,10 +33,14 @@ def encode(result: Any, limit: int) -> str:
         return "null"
     if _least(result, limit, []) > limit:
         raise TooLarge(None)
-    text = json.dumps(result, allow_nan=False, default=msgspec.to_builtins)
+    text = json.dumps(result, allow_nan=False, default=_json_value)
     if len(text) > limit:
         raise TooLarge(len(text))
     return text
+
+
+def _json_value(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=models.encode)
 
 
 def _least(value: Any, limit: int, within: list[int]) -> int:

@@ -88,6 +88,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         settings = msgspec.structs.replace(settings, broker_url=_verifying(settings.broker_url))
         if settings.executor and settings.use_celery:
             raise ConfigurationError("JOBGATE_EXECUTOR stands in the place of threads: leave USE_CELERY out beside it")
+        _check_queues(settings.queues)
+        _check_limits(settings, environ)
         _check_zone(settings.timezone)
         modules_of(settings.packs)
         return _apart(settings) if settings.database_name else settings
@@ -235,6 +237,21 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if variable.startswith("JOBGATE_") and variable not in known:
             ours = ", ".join(sorted(name for name in known if name.startswith("JOBGATE_")))
             raise ConfigurationError(f"{variable} is not a setting; those that are: {ours}")
+
+
+def _check_queues(text: str) -> None:
+    if text and not all(any(map(str.strip, group.split(","))) for group in text.split(">")):
+        raise ConfigurationError(f"JOBGATE_QUEUES={text!r} names no queue beside a '>': write it between two names")
+
+
+def _check_limits(settings: Settings, environ: Mapping[str, str]) -> None:
+    """A soft limit that was set must come first; that of a default gives way to the other silently."""
+    soft, hard = VARIABLES["soft_time_limit"], VARIABLES["time_limit"]
+    if environ.get(soft) and environ.get(hard) and settings.soft_time_limit >= settings.time_limit:
+        raise ConfigurationError(
+            f"{soft}={environ[soft]} must be less than {hard}={environ[hard]}: "
+            "no job would be asked to stop before it is ended"
+        )
 
 
 def _check_zone(name: str) -> None:

@@ -6,7 +6,6 @@ something further in, so all of them stop here.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -18,6 +17,7 @@ from msgspec import Meta, Struct
 
 from gateway.problems import Refusal, in_body
 from tasks.job import Submission
+from tasks.mismatch import path_of, remedy, words_of
 
 T = TypeVar("T")
 
@@ -33,8 +33,6 @@ _SPACE = " \t\r\n"
 _LONG_NUMBER = re.compile(r"\d{19}|\d[eE]\+?\d{3}")
 _BAD_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _BAD_TEXT = re.compile("[\x00\ud800-\udfff]")
-_PATH = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _FIELD = re.compile(r"unknown field `(.*)`")
 
 
@@ -115,16 +113,14 @@ def to_struct(value: Any, kind: type[T]) -> T:
 
 def explained(error: msgspec.ValidationError, kind: type[Any]) -> tuple[str, str]:
     """The words of a validation error, with the remedy, and the pointer of the value it means."""
-    text = str(error)
-    path = _PATH.search(text)
-    pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(path[1] if path else ""))
-    words = _PATH.sub("", text)
+    pointer = "".join(f"/{escaped(name)}" for name in path_of(error))
+    words = words_of(error, kind)
     unknown = _FIELD.search(words)
     if unknown is None:
         return words[0].lower() + words[1:], pointer
     fields = _fields_at(kind, pointer)
     name = unknown[1] if len(unknown[1]) <= MAX_SHOWN else f"{unknown[1][:MAX_SHOWN]}…"
-    return f"unknown field {name!r}{_remedy(name, fields)}", f"{pointer}/{escaped(name)}"
+    return f"unknown field {name!r}{remedy(name, fields)}", f"{pointer}/{escaped(name)}"
 
 
 def _fields_at(kind: type[Any], pointer: str) -> tuple[str, ...]:
@@ -139,11 +135,6 @@ def _fields_at(kind: type[Any], pointer: str) -> tuple[str, ...]:
 def escaped(name: str) -> str:
     """`name` as one step of an RFC 6901 pointer."""
     return name.replace("~", "~0").replace("/", "~1")
-
-
-def _remedy(name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
-    return f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(known)}"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

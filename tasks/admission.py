@@ -10,6 +10,7 @@ import msgspec
 import uuid_utils
 from msgspec import Struct
 
+from tasks import models
 from tasks.control_characters import has_control_character
 from tasks.errors import InvalidSubmission, NotConfigured, UnknownQueue
 from tasks.job import NewJob, Submission
@@ -77,7 +78,7 @@ class Admission:
             task=task.name,
             queue=task.queue if wish.queue is None else self._queue(wish.queue),
             priority=task.priority if wish.priority is None else _within(wish.priority, 0, 9, "/priority"),
-            arguments=msgspec.json.encode((wish.args, wish.kwargs)).decode(),
+            arguments=msgspec.json.encode((wish.args, wish.kwargs), enc_hook=models.encode).decode(),
             max_retries=_retries(task, wish),
             max_losses=task.max_losses,
             soft_time_limit=soft,

@@ -9,10 +9,13 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec.inspect import Type, type_info
 
+from tasks import models
+from tasks.context import Context
 from tasks.errors import ConfigurationError, InvalidArguments
+from tasks.mismatch import path_of, unknown_field, words_of
 
-_PATH = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 _CONTAINERS = (list, dict, tuple, set, frozenset)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -35,10 +38,17 @@ class Signature:
         self._rest = next((hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self._extra = next((hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_KEYWORD), None)
         self._type = _struct(function, named, hints)
+        self._kinds = {name: type_info(hints.get(name, Any)) for name in self._names}
+        self._rest_kind, self._extra_kind = type_info(self._rest or Any), type_info(self._extra or Any)
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise InvalidArguments unless a call with these JSON values would fit."""
         self._bind(args, kwargs)
+        for n, value in enumerate(args):
+            kind = self._kinds[self._positional[n]] if n < len(self._positional) else self._rest_kind
+            _refuse_unknown_fields(value, kind, f"/args/{n}")
+        for name, value in kwargs.items():
+            _refuse_unknown_fields(value, self._kinds.get(name, self._extra_kind), _pointer("kwargs", name))
 
     def convert(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The same arguments with every value in its annotated type; defaults stay the function's own."""
@@ -50,7 +60,11 @@ class Signature:
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the keyword arguments."""
-        (schema,), components = msgspec.json.schema_components([self._type], ref_template="#/$defs/{name}")
+        parts: dict[str, Any] = {}
+        (schema,), components = msgspec.json.schema_components(
+            [self._type], ref_template="#/$defs/{name}", schema_hook=lambda kind: models.schema_of(kind, parts)
+        )
+        components.update(parts)
         own = components.pop(schema.get("$ref", "").rpartition("/")[2], schema)
         closed = {**own, "additionalProperties": self._extra is not None}
         return {**closed, "$defs": components} if components else closed
@@ -58,7 +72,7 @@ class Signature:
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
         if not args and kwargs.keys() <= self._by_keyword:  # the usual call, without a detour
             try:
-                return msgspec.convert(kwargs, self._type), [], {}
+                return msgspec.convert(kwargs, self._type, dec_hook=models.decode), [], {}
             except msgspec.ValidationError as error:
                 raise self._explain(error, ()) from None
         names = self._positional[: len(args)]
@@ -67,7 +81,8 @@ class Signature:
         extra = self._convert_extra({name: value for name, value in kwargs.items() if name not in known})
         self._refuse_clashes(names, known)
         try:
-            value: Any = msgspec.convert({**dict(zip(names, args, strict=False)), **known}, self._type)
+            given = {**dict(zip(names, args, strict=False)), **known}
+            value: Any = msgspec.convert(given, self._type, dec_hook=models.decode)
         except msgspec.ValidationError as error:
             raise self._explain(error, names) from None
         return value, rest, extra
@@ -103,11 +118,10 @@ class Signature:
         text = str(error)
         if missing := re.search(r"missing required field `([^`]+)`", text):
             return InvalidArguments(f"argument {missing[1]!r} is missing", "/kwargs" if not names else "")
-        found = _PATH.search(text)
-        head, *tail = re.findall(r"[^.\[\]]+", found[1] if found else "") or [""]
+        head, *tail = path_of(error) or [""]
         where = f"/args/{names.index(head)}" if head in names else _pointer("kwargs", head)
-        words = _PATH.sub("", text)
-        return InvalidArguments(f"argument {head!r}: {words}", "/".join([where, *tail]))
+        words = words_of(error, self._type)
+        return InvalidArguments(f"argument {head!r}: {words}", where + _pointer(*tail, *_path_in_model(error)))
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -144,14 +158,35 @@ def _struct(function: Callable[..., Any], parameters: Sequence[inspect.Parameter
         for p in parameters
     ]
     struct = msgspec.defstruct(f"{function.__name__}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
-    try:
-        msgspec.json.schema_components([struct])
-    except (TypeError, NotImplementedError) as error:
-        raise ConfigurationError(
-            f"task function {function.__qualname__}: a parameter's type has no JSON form ({error}); "
-            "use JSON types, dates, UUIDs, enums, dataclasses or msgspec Structs"
-        ) from error
+    for name, hint, *_ in fields:
+        _refuse_unknown_type(function, name, hint)
     return struct
+
+
+def _refuse_unknown_type(function: Callable[..., Any], name: str, hint: Any) -> None:
+    try:
+        msgspec.json.schema_components([hint], schema_hook=lambda kind: models.schema_of(kind, {}))
+    except (TypeError, NotImplementedError) as error:
+        shown = getattr(hint, "__name__", None) or str(hint)
+        remedy = (
+            "the context is given with @task(bind=True), as the first parameter"
+            if hint is Context
+            else "use JSON types, dates, UUIDs, enums, dataclasses, msgspec Structs or pydantic models"
+        )
+        raise ConfigurationError(
+            f"task function {function.__qualname__}: parameter {name!r} is of type {shown}, which has no JSON form: "
+            f"{remedy}"
+        ) from error
+
+
+def _refuse_unknown_fields(value: Any, kind: Type, pointer: str) -> None:
+    if found := unknown_field(value, kind):
+        raise InvalidArguments(found.words, pointer + _pointer(*found.path, found.name))
+
+
+def _path_in_model(error: msgspec.ValidationError) -> tuple[str, ...]:
+    cause = error.__cause__
+    return cause.path if isinstance(cause, models.ModelMismatch) else ()
 
 
 def _default(value: Any) -> Any:
@@ -161,9 +196,10 @@ def _default(value: Any) -> Any:
 
 def _convert(value: Any, kind: Any, pointer: str) -> Any:
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, dec_hook=models.decode)
     except msgspec.ValidationError as error:
-        raise InvalidArguments(_PATH.sub("", str(error)), pointer) from None
+        where = pointer + _pointer(*path_of(error), *_path_in_model(error))
+        raise InvalidArguments(words_of(error, kind), where) from None
 
 
 def _pointer(*parts: str) -> str:
