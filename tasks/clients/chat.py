@@ -10,11 +10,16 @@ import httpx2
 import msgspec
 from msgspec import Struct, field
 
+from tasks.clients import bounded
 from tasks.clients.refusal import broken, refused
 from tasks.errors import FatalError, Retry
 
 #: Seconds to be connected; how long an endpoint may be silent is the caller's to say.
 _CONNECT = 10.0
+#: Bytes of an answer, whole or in events; a token of a stream takes some 250.
+MAX_ANSWER = 32 << 20
+#: Bytes of an answer that refuses: its first words are told.
+_MAX_REFUSAL = 64 << 10
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -220,15 +225,19 @@ async def _asked(endpoint: Endpoint, body: Mapping[str, Any]) -> AsyncIterator[h
     """A successful answer whose body is still to come; whatever goes wrong with it meanwhile is told as ours."""
     try:
         url = httpx2.URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
-        headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+        headers = bounded.PLAIN | ({"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {})
         timeout = httpx2.Timeout(endpoint.timeout, connect=_CONNECT)
         # A proxy of the environment's is for the world outside, not for this machine.
         client = httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=url.host not in _HERE)
         async with client, client.stream("POST", url, json=body) as answer:
             if not answer.is_success:
+                bounded.limit(answer, _MAX_REFUSAL, cut=True)
                 await answer.aread()
                 raise refused(endpoint.who, answer, endpoint.key)
+            bounded.limit(answer, MAX_ANSWER)
             yield answer
+    except bounded.AnswerTooLarge as error:
+        raise bounded.AnswerTooLarge(f"{endpoint.who}: {error.detail}") from None
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.SSEError) as error:
         raise FatalError(f"{endpoint.who} is none: {error}") from error
     except (httpx2.LocalProtocolError, UnicodeEncodeError):

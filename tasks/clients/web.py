@@ -16,9 +16,10 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
-from tasks.clients import guard, refusal
+from tasks.clients import bounded, guard, refusal
+from tasks.clients.bounded import AnswerTooLarge
 from tasks.clients.guard import AddressRefused, Unreachable
-from tasks.errors import FatalError, explain
+from tasks.errors import explain
 
 __all__ = ["AddressRefused", "Answer", "AnswerTooLarge", "Call", "Rules", "Unreachable", "call"]
 
@@ -41,10 +42,6 @@ CHARSETS = frozenset(
 )
 #: Addresses of one name that are tried.
 _TRIES = 3
-
-
-class AnswerTooLarge(FatalError):
-    """The answer is larger than may be taken."""
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -145,7 +142,7 @@ async def _sent(wanted: Call, url: httpx2.URL, address: str, rules: Rules, limit
     async with httpx2.AsyncClient(
         verify=_trust(rules.authorities), trust_env=False, timeout=limits, follow_redirects=False
     ) as client:
-        own = {"host": url.netloc.decode("ascii"), "accept-encoding": "identity"}
+        own = {"host": url.netloc.decode("ascii"), **bounded.PLAIN}
         request = client.build_request(
             wanted.method,
             url.copy_with(host=address),
@@ -156,23 +153,12 @@ async def _sent(wanted: Call, url: httpx2.URL, address: str, rules: Rules, limit
         )
         response = await client.send(request, stream=True)
         try:
-            body = await _body(response, rules.max_bytes)
+            bounded.limit(response, rules.max_bytes)
+            body = await response.aread()
         finally:
             await response.aclose()
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(status=response.status_code, url=str(url), headers=headers, body=body)
-
-
-async def _body(response: httpx2.Response, limit: int) -> bytes:
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        # It was not asked for, and a small packed answer may be a large one.
-        raise AnswerTooLarge("the answer is packed, though it was asked for plain: its size cannot be bounded")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > limit:
-            raise AnswerTooLarge(f"the answer has more than {limit} bytes")
-    return bytes(body)
 
 
 def _redirected(wanted: Call, status: int, location: str) -> Call:

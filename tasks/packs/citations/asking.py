@@ -12,7 +12,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
-from tasks.clients import refusal
+from tasks.clients import bounded, refusal
 from tasks.errors import FatalError
 from tasks.packs.citations import pace
 from tasks.packs.citations.host import domain_of
@@ -29,7 +29,9 @@ _VERSION = re.compile(r"/v\d\w*(?=/)")
 
 def connect(settings: Settings) -> httpx2.AsyncClient:
     """The client of one job."""
-    return httpx2.AsyncClient(verify=_trust(), timeout=settings.citations_timeout, trust_env=False)
+    return httpx2.AsyncClient(
+        verify=_trust(), timeout=settings.citations_timeout, trust_env=False, headers=bounded.PLAIN
+    )
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +78,10 @@ class Asking(Struct, frozen=True):
                 asyncio.timeout(self.settings.citations_timeout),
                 self.http.stream("POST", url, json=request.body, headers=request.headers) as reply,
             ):
-                body = await _read(reply)
+                bounded.limit(reply, MAX_ANSWER)
+                body = await reply.aread()
+        except bounded.AnswerTooLarge as error:
+            raise PlatformFailed(error.detail, lasting=True) from None
         except (TimeoutError, httpx2.TimeoutException):
             raise PlatformFailed(f"no answer within {self.settings.citations_timeout:g} s") from None
         except (httpx2.LocalProtocolError, UnicodeEncodeError):
@@ -121,8 +126,9 @@ class Asking(Struct, frozen=True):
         if self.platform.redirect not in parts.path or parts.hostname not in known:
             return source
         try:
-            reply = await self.http.get(source.url, timeout=_REDIRECT_TIMEOUT)
-            place = urljoin(source.url, reply.headers["location"])
+            # Only the head is of use: the body, of whatever size, is not read.
+            async with self.http.stream("GET", source.url, timeout=_REDIRECT_TIMEOUT) as reply:
+                place = urljoin(source.url, reply.headers["location"])
         except (httpx2.HTTPError, httpx2.InvalidURL, KeyError, ValueError):
             domain = domain_of(source.title)
             return source if domain is None else Source(f"https://{domain}/", source.title)
@@ -133,12 +139,3 @@ def address(base_url: str, path: str) -> str:
     """The base address may end with the version, as clients of some vendors want it, or not."""
     base, version = base_url.rstrip("/"), _VERSION.match(path)
     return (base.removesuffix(version[0]) if version else base) + path
-
-
-async def _read(reply: httpx2.Response) -> bytes:
-    body = bytearray()
-    async for chunk in reply.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_ANSWER:
-            raise PlatformFailed(f"its answer has more than {MAX_ANSWER} bytes", lasting=True)
-    return bytes(body)
