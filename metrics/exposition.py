@@ -145,6 +145,7 @@ class Exposition:
             due=await self._tallies.due(),
             workers=await self._store.registry(),
             now=await self._store.now(),
+            uncounted=await self._tallies.uncounted(),
             schedules=schedules,
         )
         self._instruments.superseded = await self._tallies.superseded()

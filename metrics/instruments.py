@@ -61,11 +61,13 @@ class Gauges(Struct, frozen=True, kw_only=True):
     """The store at the moment `now`, in milliseconds of its clock.
 
     `due`: by queue, how many jobs wait for a slot, and the oldest's age in seconds. `workers`: lost ones too.
+    `uncounted`: how many events wait to be counted, and the oldest's age in seconds.
     """
 
     due: Mapping[str, tuple[int, float]]
     workers: Sequence[Worker]
     now: int
+    uncounted: tuple[int, float]
     schedules: Schedules
 
 
@@ -118,6 +120,7 @@ class Instruments(Collector):
             yield _consumers(serving, labels)
             yield _worker_states(states)
             yield from _slots(alive)
+            yield from _uncounted(*self.gauges.uncounted)
             yield from families(self.gauges.schedules)
         yield from self._own()
         if self._carrier is not None:
@@ -177,6 +180,15 @@ def _standing(standing: Standing) -> Iterator[Metric]:
         now.add_metric([reason], reason == standing.fallback)
         count.add_metric([reason], number)
     yield from (in_use, now, count)
+
+
+def _uncounted(events: int, seconds: float) -> Iterator[Metric]:
+    yield GaugeMetricFamily("jobgate_uncounted_events", "Events that no counter has counted yet.", value=events)
+    yield GaugeMetricFamily(
+        "jobgate_counting_lag_seconds",
+        "Age of the oldest event that is not counted yet; 0 if there is none.",
+        value=seconds,
+    )
 
 
 def _open_jobs(series: Series) -> dict[str, int]:

@@ -22,9 +22,10 @@ OTHER = "other"
 
 
 class Order(NamedTuple):
-    """By dialect: the events after a position that no late commit can precede, their order; JSON as a table; and what
-    the transaction that reads them is told first."""
+    """By dialect: all events after a position, and those of them that no late commit can precede; their order; JSON as
+    a table; and what the transaction that reads them is told first."""
 
+    later: str
     after: str
     by: str
     rows: str
@@ -34,8 +35,9 @@ class Order(NamedTuple):
 # SQLite has one writer: seq is commit order. On PostgreSQL a sequence's lower number may be committed later; below the
 # oldest running transaction nothing can appear any more.
 ORDER = {
-    "sqlite": Order("seq > :seq", "seq", "json_each(:rows)"),
+    "sqlite": Order("seq > :seq", "seq > :seq", "seq", "json_each(:rows)"),
     "postgresql": Order(
+        "(txid, seq) > (:txid, :seq)",
         "(txid, seq) > (:txid, :seq) AND txid < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)",
         "txid, seq",
         "jsonb_array_elements(CAST(:rows AS jsonb)) AS r(value)",
@@ -68,6 +70,12 @@ def stretch_of(order: Order) -> str:
                 AS bucket, count(*) AS number, sum(seconds) AS seconds
         FROM stretch GROUP BY 1, 2, 3, 4, 5, 6, 7) AS alike ON true
     WHERE c.name = 'tallies'"""
+
+
+def uncounted(order: Order, clock: str) -> str:
+    """How many events are later than a position, `:limit` at most, and the age of the oldest of them in seconds."""
+    return f"""SELECT count(*), COALESCE({clock} - min(at), 0) / 1000.0
+        FROM (SELECT at FROM events WHERE {order.later} ORDER BY {order.by} LIMIT :limit) AS later"""
 
 
 def bound_label(bounds: Sequence[float], bucket: int) -> str:

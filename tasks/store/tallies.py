@@ -24,9 +24,11 @@ from tasks.job import State
 from tasks.store.guards import CLOCK, MOVED
 from tasks.store.series_limit import Pair, SeriesLimit
 from tasks.store.statements import due
-from tasks.store.stretch import MAX_NAME, ORDER, counted, stretch_of
+from tasks.store.stretch import MAX_NAME, ORDER, counted, stretch_of, uncounted
 from tasks.store.unseen_series import UnseenSeries
 
+#: Events that are counted no further when they are only to be told how many wait to be counted.
+MAX_UNCOUNTED = 10_000
 #: Seconds between two looks for counters that have had no event for long.
 FORGET_INTERVAL = 3600.0
 
@@ -85,6 +87,7 @@ class Tallies:
         self._before = order.first
         self._stretch = text(stretch_of(order))
         self._add = text(_ADD.format(rows=order.rows, clock=CLOCK[engine.dialect.name]))
+        self._uncounted = text(uncounted(order, CLOCK[engine.dialect.name]))
         self._due = text(_DUE.format(clock=CLOCK[engine.dialect.name], due=due("queue, due_at")))
         self._turn = asyncio.Lock()
         #: Where the mirror stands; None while it may differ from the table.
@@ -141,6 +144,17 @@ class Tallies:
             async with self._engine.connect() as connection:
                 rows = (await connection.execute(self._due)).all()
         return {queue: (number, max(0.0, float(age))) for queue, number, age in rows}
+
+    async def uncounted(self) -> tuple[int, float]:
+        """How many events nobody has counted, MAX_UNCOUNTED at most, and the age of the oldest in seconds."""
+        with _answering():
+            async with self._engine.connect() as connection:
+                position = await self._cursor(connection)
+                if self._before:
+                    await connection.execute(text(self._before))
+                found = await connection.execute(self._uncounted, {**position._asdict(), "limit": MAX_UNCOUNTED})
+                number, age = found.one()
+        return number, max(0.0, float(age))
 
     async def superseded(self) -> int:
         """How many outcomes came too late and were refused, in any process."""

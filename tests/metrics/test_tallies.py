@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from metrics.exposition import Exposition
 from tasks.job import State
 from tasks.store import series_limit
 from tasks.store.store import JobStore
 from tasks.store.stretch import MAX_NAME, OTHER
 from tasks.store.tallies import Tallies
 from tests.metrics import rows
+from tests.metrics.test_exposition import BUILD, scrape, value
 
 
 def counts(folded: Tallies, name: str) -> dict[str, int]:
@@ -123,6 +125,30 @@ async def test_a_late_commit_is_not_skipped(engine: AsyncEngine) -> None:
         assert await folded.fold() == 0
     assert await folded.fold() == 4
     assert counts(folded, "jobs") == {"PENDING": 1, "STARTED": 0, "SUCCESS": 1}
+
+
+async def test_what_is_held_back_is_told(engine: AsyncEngine, store: JobStore) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer: nothing is held back")
+    page = Exposition(store, BUILD)
+    async with engine.begin() as late:
+        await rows.insert(late, [("late", "default")])
+        await rows.run(engine, "early", 1)
+        found = await scrape(page)
+        assert value(found, "uncounted_events") == 3
+        assert value(found, "counting_lag_seconds") > 0
+    page = Exposition(store, BUILD)
+    found = await scrape(page)
+    assert (value(found, "uncounted_events"), value(found, "counting_lag_seconds")) == (0, 0)
+
+
+async def test_what_nobody_has_counted_is_told(engine: AsyncEngine) -> None:
+    folded = Tallies(engine)
+    assert await folded.uncounted() == (0, 0.0)
+    await rows.run(engine, "t", 2)
+    assert (await folded.uncounted())[0] == 6
+    await folded.fold()
+    assert await folded.uncounted() == (0, 0.0)
 
 
 async def test_a_later_number_in_an_older_transaction_is_not_skipped(engine: AsyncEngine) -> None:
