@@ -22,6 +22,7 @@ from billiard import active_children
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 from celery.app.task import Task as CeleryTask
+from celery.exceptions import WorkerTerminate
 from celery.worker import state
 from kombu import Exchange, Queue
 
@@ -284,8 +285,13 @@ class Worker:
         self._word.drain_at = time.monotonic() + self._settings.drain_timeout
 
     def _give_back(self) -> None:
+        """Called by Celery's handler of a cold shutdown, which waits for the pool before it returns."""
         self._word.drain_at = time.monotonic()
         self._leaving.within(GRACE)
+        if self._pool == "threads":
+            # Out of the handler first: it may have interrupted `submit` of a pool of threads, which holds a lock of all
+            # such pools of the process, and the store of the same process needs one to give the jobs back.
+            raise WorkerTerminate(1)
 
     def _shutting_down(self, how: str = "Warm", **_: Any) -> None:
         """Celery was told to end; `how` is Cold after SIGQUIT or a second SIGINT: nothing that runs is waited for."""
