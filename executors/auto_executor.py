@@ -59,7 +59,13 @@ class AutoExecutor:
     @property
     def standing(self) -> Standing:
         fallback = None if self._trouble is None else self._trouble.code
-        return Standing(setting="auto", mode=self._carrier.standing.mode, fallback=fallback, fallbacks=self._fallbacks)
+        return Standing(
+            setting="auto",
+            mode=self._carrier.standing.mode,
+            fallback=fallback,
+            fallbacks=self._fallbacks,
+            broker_up=self._relay.standing.broker_up,
+        )
 
     @property
     def capabilities(self) -> Capabilities:

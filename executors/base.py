@@ -62,13 +62,14 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Which carrier is in use, in `mode`, and which was asked for: "thread", "celery" or "auto".
 
     `fallback` is the code of the trouble for which threads stand in, or None; `fallbacks` counts by code how often they
-    began to.
+    began to. `broker_up`: whether the broker answers within its time; None where no broker is used.
     """
 
     setting: Setting
     mode: Mode
     fallback: Code | None = None
     fallbacks: Mapping[str, int] = {}
+    broker_up: bool | None = None
 
 
 class Executor(Protocol):

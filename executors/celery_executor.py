@@ -58,7 +58,6 @@ PACE_DECAY = 0.7
 class CeleryExecutor:
     """The relay. It hangs on the store's writer: the transaction that accepts jobs marks those to ring for as well."""
 
-    standing = Standing(setting="celery", mode=Mode.CELERY)
     busy = 0
 
     def __init__(
@@ -133,10 +132,18 @@ class CeleryExecutor:
         return Health(ok=slots > 0 and not deaf, detail=words)
 
     @property
+    def standing(self) -> Standing:
+        return Standing(setting="celery", mode=Mode.CELERY, broker_up=not self._broker_silent)
+
+    @property
+    def _broker_silent(self) -> bool:
+        return self._doorbell.silence(time.monotonic()) >= self._patience.broker
+
+    @property
     def trouble(self) -> Trouble | None:
         """Why no job gets to a worker now, if none does."""
         now = time.monotonic()
-        if self._doorbell.silence(now) >= self._patience.broker:
+        if self._broker_silent:
             return Trouble(
                 code="broker", detail=f"the broker does not answer: {self._doorbell.error or 'it is silent'}"
             )

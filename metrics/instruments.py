@@ -48,6 +48,8 @@ class Standing(Protocol):
     def fallback(self) -> str | None: ...
     @property
     def fallbacks(self) -> Mapping[str, int]: ...
+    @property
+    def broker_up(self) -> bool | None: ...
 
 
 class Carrier(Protocol):
@@ -180,6 +182,10 @@ def _standing(standing: Standing) -> Iterator[Metric]:
         now.add_metric([reason], reason == standing.fallback)
         count.add_metric([reason], number)
     yield from (in_use, now, count)
+    if standing.broker_up is not None:
+        yield GaugeMetricFamily(
+            "jobgate_broker_up", "1 while the broker answers this process within its time.", value=standing.broker_up
+        )
 
 
 def _uncounted(events: int, seconds: float) -> Iterator[Metric]:

@@ -81,9 +81,11 @@ class Site:
         assert said["status"] == "degraded"
         assert "threads stand in" in said["checks"][1]["detail"]
         assert self.metric(f'fallback{{reason="{fallback}"}}') == 1
+        assert self.metric("broker_up") == (fallback != "broker")
         assert deployment.read(patient)["status"] == "PENDING", "its task does not allow threads"
         yield
         back = self.stands("celery", None)
+        assert self.metric("broker_up") == 1
         assert deployment.ended(patient)["mode"] == "celery"
         assert deployment.run("add", 1)["mode"] == "celery"
         print(f"{os.environ['PYTEST_CURRENT_TEST']}: on threads after {seconds:.1f} s, back after {back:.1f} s")

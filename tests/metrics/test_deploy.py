@@ -55,7 +55,7 @@ def promtool(*args: str | Path) -> None:
 class StandIn:
     """Threads carry, because the broker is away."""
 
-    standing = Standing(setting="auto", mode=Mode.THREAD, fallback="broker", fallbacks={"broker": 1})
+    standing = Standing(setting="auto", mode=Mode.THREAD, fallback="broker", fallbacks={"broker": 1}, broker_up=False)
 
 
 async def families(store: JobStore) -> set[str]:
