@@ -34,6 +34,7 @@ _CONFIG = {
     "broker_channel_error_retry": True,
     "worker_proc_alive_timeout": 30,
     "worker_hijack_root_logger": False,
+    "worker_consumer": "executors.celery_consumer:CheckedConsumer",
     "enable_utc": True,
     "task_create_missing_queues": True,
 }

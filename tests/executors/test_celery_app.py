@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from kombu import Connection
 
 from executors import celery_app
 from executors.celery_app import make_celery
@@ -96,6 +97,37 @@ def test_a_worker_warns_of_a_queue_without_tasks_and_of_having_none(tmp_path: Pa
         assert "listens to queue other" not in worker.output
     finally:
         worker.stop()
+
+
+#: What another program may write into the head of a message, and into its body.
+HEADS: list[dict[str, Any]] = [
+    {},
+    {"task": "tests.add"},
+    {"task": []},
+    {"task": {}, "id": "x"},
+    {"task": "tests.add", "id": ["x"]},
+    {"task": "tests.add", "id": "x", "timelimit": "no pair"},
+    {"task": "tests.add", "id": "x", "eta": "no time"},
+    {"task": "tests.add", "id": "x", "expires": {}},
+]
+BODIES = [b"{", b"5", b"[]", b"{}", b"[[], {}]", b"[[], {}, {}]", b"\xff"]
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+def test_messages_that_celery_cannot_read_end_no_worker_and_take_no_slot(
+    deploy: Deploy, make_database: Callable[[str], str], make_broker: Callable[[str], str], broker: str
+) -> None:
+    url = make_broker(broker)
+    deployment = deploy(make_database("sqlite"), pool="prefork", broker_url=url, slots=1)
+    (worker,) = deployment.workers
+    with Connection(url) as connection:
+        producer = connection.Producer(routing_key="celery")
+        for head in HEADS:
+            for body in BODIES:
+                producer.publish(body, headers=head, content_type="application/json", content_encoding="utf-8")
+    assert deployment.run("add", 1)["status"] == "SUCCESS"
+    assert worker.code is None
+    assert "Unrecoverable error" not in worker.output
 
 
 #: A worker that Celery ends because of an error, as it does with one that a library under it raises in its main loop.
