@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from tasks import step
+from tasks.admission import new_id
+from tasks.bulk import Action
 from tasks.job import State
 from tasks.store import bulks, limits, statements, upkeep
 from tasks.store.backend import Query
 from tasks.store.store import JobStore
-from tasks.store.writer import to_attempt
+from tasks.store.writer import to_attempt, to_job
 from tests.store.support import ME, YOU, Bench, new_job
 
 
@@ -191,12 +193,19 @@ async def test_a_candidate_that_leaves_its_place_makes_room_for_the_next(bench: 
         await bench.store.set_held(first, held=True)
     else:
         await bench.advance(10 if leave == "expire" else 1)
-        sql = {"expire": upkeep.EXPIRE, "purge": bulks.PURGE, "move": bulks.MOVE}[leave]
-        rows = None if leave == "expire" else [[first]]
-        left = await bench.store.run(sql, rows, n=5, target="elsewhere")
-        bench.store.room_freed(name for _, name in left)
+        bench.store.room_freed(await _left(bench, leave, first))
     assert await bench.store.run("SELECT 1")
     assert [row[0] for row in await bench.store.take([["q"]], 5, ME)] == [jobs[1].id]
+
+
+async def _left(bench: Bench, leave: str, job_id: str) -> list[str]:
+    """Lets the job leave its place; the names of the limits that this frees."""
+    if leave == "expire":
+        return [name for _, name in await bench.store.run(upkeep.EXPIRE, n=5)]
+    bulk = {"id": new_id(), "owner": "me", "lease": 1_000, "target": "elsewhere"}
+    await bench.store.run(bulks.BEGIN, None, **bulk, action=leave, filter="{}", total=1)
+    changed = await bench.store.run(bulks.CHANGES[Action(leave)], [[job_id]], **bulk)
+    return [to_job(row).limit_name for row in changed]
 
 
 async def test_what_a_lost_process_left_behind_a_limit_is_found(bench: Bench) -> None:
