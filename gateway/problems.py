@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.reply import Headers, Reply
 from tasks import errors
 
 MEDIA_TYPE = b"application/problem+json"
+
+#: Characters of each text in a document: the beginning and the end of a longer one are kept.
+MAX_TEXT = 1_000
+_BEGINNING, _END = 500, 400
 
 #: The last part of a problem's `type`, its status and its title.
 PROBLEMS: Mapping[str, tuple[int, str]] = {
@@ -100,11 +104,22 @@ class Refusal(Exception):
     """Raised anywhere in the gateway to answer with a problem; `kind` is a key of PROBLEMS."""
 
     def __init__(self, kind: str, detail: str, faults: Sequence[Fault] = (), headers: Headers = ()) -> None:
-        super().__init__(detail)
+        # Most errors repeat a piece of the request, which may have a megabyte: here none of them can be forgotten.
+        self.detail = _shortened(detail)
+        super().__init__(self.detail)
         self.kind = kind
-        self.detail = detail
-        self.faults = faults
+        self.faults = [_short_fault(fault) for fault in faults]
         self.headers = headers
+
+
+def _shortened(text: str) -> str:
+    """`text`, without its middle where it is long: what is wrong stands first, and what to do stands last."""
+    return text if len(text) <= MAX_TEXT else f"{text[:_BEGINNING]}…{text[-_END:]}"
+
+
+def _short_fault(fault: Fault) -> Fault:
+    places = structs.asdict(fault)
+    return Fault(**{name: value and _shortened(value) for name, value in places.items()})
 
 
 def in_body(kind: str, detail: str, pointer: str) -> Refusal:
@@ -144,7 +159,7 @@ def document(refusal: Refusal, path: str = "") -> bytes:
         title=title,
         status=status,
         detail=refusal.detail,
-        instance=quote(path),
+        instance=quote(_shortened(path)),
         errors=refusal.faults,
     )
     return msgspec.json.encode(problem)

@@ -149,7 +149,7 @@ def _range(field: Field, low: int, high: int) -> list[int]:
 
 
 def _step(field: Field, part: str, step: str) -> int:
-    if not (step.isascii() and step.isdigit()) or int(step) == 0 or len(step) > 4:
+    if not (step.isascii() and step.isdigit()) or len(step) > 4 or int(step) == 0:
         raise BadCron(f"{part!r}: a step is a whole number above 0, such as */5", field.name)
     return int(step)
 
