@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from multiprocessing import process
-from typing import Any
+from typing import Any, NoReturn
 
 from billiard import current_process, pool
 from celery.concurrency import get_implementation
+
+from executors.leaving import flush_output
 
 #: Of the worker's parent, before billiard starts anything.
 _MAIN_PROCESS = process.current_process()
@@ -42,6 +45,16 @@ def prepare_child() -> None:
     # For `multiprocessing` in tasks: billiard puts its own object there, which forbids child processes and whose key
     # does not reach a process that is spawned.
     process._current_process = _MAIN_PROCESS  # type: ignore[attr-defined]  # their stubs leave it out
+
+
+def end_child() -> NoReturn:
+    """End this process of the pool, which has written all that it had to.
+
+    billiard would tell the parent, and then sleep for a second so that it reads that. A parent that shuts down reads
+    nothing more, and waits for the process itself.
+    """
+    flush_output()
+    os._exit(0)
 
 
 def process_index() -> int:

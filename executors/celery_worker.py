@@ -30,7 +30,7 @@ from executors import assembly, logs
 from executors.adoption import Adoption
 from executors.carrier import Carrier
 from executors.celery_app import make_celery
-from executors.celery_child import pool_name, pool_processes, prepare_child, process_index
+from executors.celery_child import end_child, pool_name, pool_processes, prepare_child, process_index
 from executors.celery_control import ParentControl, cancel_by_wire
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
@@ -273,6 +273,8 @@ class Worker:
             if not self.own_processes:  # a process with bodies in threads, which may have left others behind
                 self._leaving.code, self._leaving.closed = self.exit_code, True
                 self._leaving.within(LEFTOVERS)
+            elif self._word.drain_at:
+                end_child()
 
     def _end_at_once(self) -> None:
         """The worker could not end in time: its processes must not outlive it."""

@@ -21,6 +21,14 @@ LEFTOVERS = 3.0
 _OURS = ("MainThread", "jobgate-")
 
 
+def flush_output() -> None:
+    """Write what the logs and the standard streams still hold."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or nobody reads it
+            stream.flush()
+
+
 class Leaving:
     """Ends the process by a deadline. The interpreter alone would wait for every thread of a body's own thread pool.
 
@@ -50,9 +58,6 @@ class Leaving:
             log.warning("the process ends without waiting for threads that tasks left behind: %s", ", ".join(others))
         else:
             log.error("the process could not be shut down in time and ends now; leases bring its jobs back")
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # closed, or nobody reads it
-                stream.flush()
+        flush_output()
         self._last()
         os._exit(self.code)
