@@ -62,7 +62,7 @@ def _endpoint(address: Address) -> Endpoint:
     async def answer(call: Call) -> ASGIApp:
         given = {name: _part(call.params[name], hint, things[name]) for name, hint in address.open.items()}
         if address.body is not None:
-            value = intake.parse_json(await call.json(call.gateway.options.max_body))
+            value = await intake.read(intake.parse_json, await call.json(call.gateway.options.max_body))
             given["body"] = intake.to_struct(value, address.body)
         if address.query is not None:
             given["query"] = call.query(address.query)

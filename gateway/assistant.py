@@ -138,7 +138,7 @@ async def retry(call: Call) -> Reply:
 
 
 async def generate(call: Call) -> Reply:
-    arguments = intake.parse_json(await call.json(call.gateway.options.max_body))
+    arguments = await intake.read(intake.parse_json, await call.json(call.gateway.options.max_body))
     if not isinstance(arguments, dict):
         raise Refusal("invalid-arguments", f"send an object with the arguments of {GENERATE}")
     try:

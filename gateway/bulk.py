@@ -73,7 +73,9 @@ class Wish(NamedTuple):
 
 async def begin(call: Call) -> Reply:
     wait = call.query(BulkQuery).wait
-    wanted = intake.to_struct(intake.parse_json(await call.json(call.gateway.options.max_body)), BulkWish)
+    wanted = intake.to_struct(
+        await intake.read(intake.parse_json, await call.json(call.gateway.options.max_body)), BulkWish
+    )
     if (wanted.to is None) == (wanted.action is Action.MOVE):
         raise in_body("invalid-submission", "is needed for move, and for nothing else", "/to")
     if wanted.filter == JobFilter():

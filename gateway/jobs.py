@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from hashlib import blake2b
 from typing import Annotated
 
@@ -23,8 +22,6 @@ MAX_PAGE = 200
 FULL_PAGE = 1024 * 1024
 #: How long a waiting request sleeps before it looks whether the server is ending.
 _WAIT_SLICE = 1.0
-#: Bytes from which parsing would hold up the other requests for more than a moment.
-_BIG = 256 * 1024
 
 
 class WaitQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +57,7 @@ class LogQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 async def submit(call: Call) -> Reply:
-    wish = intake.submission(await call.json(call.gateway.options.max_body))
+    wish = await intake.read(intake.submission, await call.json(call.gateway.options.max_body))
     key = idempotency_key(call.headers)
     if key is not None:
         # Each caller has keys of its own: nobody is shown the job of somebody else who counts in the same way.
@@ -75,8 +72,7 @@ async def submit(call: Call) -> Reply:
 
 
 async def submit_batch(call: Call) -> Reply:
-    body = await call.json(call.gateway.options.max_batch_body)
-    wanted = intake.batch(body) if len(body) < _BIG else await to_thread(intake.batch, body)
+    wanted = await intake.read(intake.batch, await call.json(call.gateway.options.max_batch_body))
     try:
         jobs = await call.control.submit_many(wanted.jobs)
     except InvalidSubmission as error:

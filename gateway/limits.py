@@ -39,7 +39,9 @@ async def read(call: Call) -> Reply:
 async def override(call: Call) -> Reply:
     name = _task(call)
     before = await call.control.limits.read(name)
-    wanted = intake.to_struct(intake.parse_json(await call.json(call.gateway.options.max_body)), LimitWish)
+    wanted = intake.to_struct(
+        await intake.read(intake.parse_json, await call.json(call.gateway.options.max_body)), LimitWish
+    )
     try:
         found = await call.control.limits.override(name, wanted.rate_limit, wanted.concurrency)
     except ConfigurationError as error:

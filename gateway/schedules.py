@@ -125,7 +125,7 @@ async def backfill(call: Call) -> Reply:
 
 
 async def body(call: Call) -> Any:
-    return intake.parse_json(await call.json(call.gateway.options.max_body))
+    return await intake.read(intake.parse_json, await call.json(call.gateway.options.max_body))
 
 
 def key(call: Call) -> str:

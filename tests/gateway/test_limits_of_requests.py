@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -218,3 +219,11 @@ def test_what_is_nested_too_deep_is_refused_before_it_is_parsed(depth: int, inne
 def test_brackets_inside_of_text_nest_nothing() -> None:
     value = {"a": "[" * 1_000, 'b\\"[': "{" * 1_000}
     assert intake.parse_json(json.dumps(value).encode()) == value
+
+
+async def test_a_large_body_is_parsed_beside_the_event_loop() -> None:
+    def thread_of(body: bytes) -> int:
+        return threading.get_ident()
+
+    assert await intake.read(thread_of, b"{}") == threading.get_ident()
+    assert await intake.read(thread_of, b" " * intake.LARGE) != threading.get_ident()
