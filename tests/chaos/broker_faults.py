@@ -24,6 +24,9 @@ NOWHERE = ("127.0.0.1", 1)
 MALFORMED = (
     b"{", b"not JSON", b"[]", b"17", b"null", b"{}", b"\xff\xfe", b'{"body": 5, "headers": 5, "properties": 5}',
     b'{"body": "e30=", "content-type": "application/json", "headers": {}, "properties": {}}',
+    b'{"body": "W10=", "content-type": "application/json", "content-encoding": "utf-8",'
+    b' "headers": {"task": "chaos.work"},'
+    b' "properties": {"body_encoding": "base64", "delivery_tag": "1", "delivery_info": {"routing_key": "celery"}}}',
 )  # fmt: skip
 
 
