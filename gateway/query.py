@@ -72,11 +72,10 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
             "invalid-parameters", "the query is not percent-encoded UTF-8 of at most 100 parameters"
         ) from None
     for name, value in pairs:
-        if has_control_character(name) or has_control_character(value):
-            raise in_parameter(
-                without_control_characters(name)[:100],
-                "takes no control characters (NUL, line breaks, tabs and the like): leave them out",
-            )
+        # A tag may hold any character but NUL, which PostgreSQL takes in no text.
+        if has_control_character(name) or "\0" in value:
+            shown = without_control_characters(name)[:100]
+            raise in_parameter(shown, "names hold no control characters, and values no NUL: leave them out")
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""ASCII control characters: no name, tag, path or query value may hold one."""
+"""ASCII control characters: no path, page token or name of a parameter may hold one."""
 
 from __future__ import annotations
 
