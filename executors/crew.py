@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from executors.identity import is_dead
 from executors.reason import shown
 from tasks.admission import new_id
 from tasks.command import Command, Verb, to_command
@@ -13,7 +14,7 @@ from tasks.job import Mode
 from tasks.store import commands
 from tasks.store.backend import Query
 from tasks.store.store import COMMAND_AGE, JobStore
-from tasks.worker import WORKER_TTL, Worker, worker_state
+from tasks.worker import WORKER_TTL, Worker, WorkerState, worker_state
 
 #: Seconds between two looks for an answer.
 LOOK = 0.05
@@ -28,7 +29,7 @@ class Crew:
     async def registry(self) -> Sequence[tuple[Worker, str]]:
         """Every process that is remembered, and how it stands."""
         now = await self._store.now()
-        return [(worker, worker_state(worker, now)) for worker in await self._store.registry()]
+        return [(worker, _state(worker, now)) for worker in await self._store.registry()]
 
     async def tell(self, name: str | None, verb: Verb, argument: str | None, wait: float) -> Sequence[Command]:
         """One command for each live worker of that name, or for every worker; as they stand after `wait` seconds.
@@ -69,6 +70,11 @@ _SEEN = [
     ),
     Query(commands.SEE_UNANSWERED, {"age": COMMAND_AGE}),
 ]
+
+
+def _state(worker: Worker, now: int) -> WorkerState:
+    """A process of this host that is not there any more is lost at once, not when its signs of life are too old."""
+    return WorkerState.LOST if is_dead(worker.owner) else worker_state(worker, now)
 
 
 def _target(worker: Worker) -> tuple[str, str]:

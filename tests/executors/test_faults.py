@@ -17,6 +17,7 @@ from executors import identity
 from executors.base import Patience
 from executors.body import SIGNAL, MainSeat
 from executors.celery_executor import CeleryExecutor
+from executors.crew import Crew
 from executors.heartbeat import Heartbeat
 from executors.keeper import Claimer, Keeper, Running
 from executors.runner import Runner
@@ -32,6 +33,8 @@ from tasks.registry import Registry
 from tasks.step import Step, succeed
 from tasks.store.backend import Refused
 from tasks.store.store import JobStore, open_store
+from tasks.worker import WorkerState
+from tests.store.support import worker
 from tests.support.waiting import eventually_async
 
 SLOTS = 4
@@ -322,3 +325,14 @@ async def test_a_relay_that_is_woken_while_it_is_stopped_ends(store: JobStore, r
     relay.taken(None)  # a transaction of the writer was committed just now
     ended, _ = await asyncio.wait([asyncio.create_task(relay.stop(0))], timeout=5)
     assert ended
+
+
+async def test_a_process_of_this_host_that_is_gone_is_lost_at_once(store: JobStore) -> None:
+    here = identity.make_owner("w@host")
+    parts = here.split("/")
+    gone = "/".join([*parts[:2], "4194304", *parts[3:]])
+    elsewhere = "/".join(["elsewhere", *parts[1:]])
+    for owner in (here, gone, elsewhere):
+        await store.beat(worker(owner))
+    states = {process.owner: state for process, state in await Crew(store).registry()}
+    assert states == {here: WorkerState.UP, gone: WorkerState.LOST, elsewhere: WorkerState.UP}
