@@ -28,13 +28,24 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u206
 
 def set_up(level: str = "WARNING", form: Literal["text", "json"] = "text") -> None:
     """Write to stderr what has this level or more; called once before the settings are known, and once after."""
-    handler = logging.StreamHandler()
+    handler = _Output()
     handler.setFormatter(formatter(form))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     silence_libraries()
     follow_tasks()
+
+
+class _Output(logging.StreamHandler[Any]):
+    """The process's log on stderr."""
+
+    #: The one that `set_up` made last; None in a process whose log is Celery's.
+    latest: _Output | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        _Output.latest = self
 
 
 def silence_libraries() -> None:
@@ -52,10 +63,17 @@ def follow_tasks() -> None:
 
 
 def outlive_task_modules() -> None:
-    """Switch the product's loggers on again: `dictConfig` in a task module disables those that it does not name."""
+    """Keep the product's lines: `dictConfig` in a task module takes the root's handlers, and switches loggers off.
+
+    Where it took ours, the product's lines keep their form by a handler of their own, unless the module gave them one.
+    """
     for name, logger in logging.root.manager.loggerDict.items():
         if name.partition(".")[0] == "jobgate" and isinstance(logger, logging.Logger):
             logger.disabled = False
+    own = logging.getLogger("jobgate")
+    if _Output.latest is not None and _Output.latest not in logging.root.handlers and not own.handlers:
+        own.addHandler(_Output.latest)
+        own.propagate = False
     if logging.getLogRecordFactory() is _record:
         follow_tasks()
 

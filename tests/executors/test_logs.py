@@ -94,8 +94,15 @@ def test_a_task_module_that_sets_up_logging_leaves_the_product_s_lines(
         "    'handlers': {'here': {'class': 'logging.StreamHandler'}}})\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    own = logging.getLogger("jobgate")
+    monkeypatch.setattr(own, "handlers", [])
+    monkeypatch.setattr(own, "propagate", True)
     logs.set_up("INFO")
     load_tasks(Settings.from_env({"TASK_MODULES": "own_logging_tasks"}))
     logs.log_outcome(ATTEMPT, step.succeed(ATTEMPT, "1", 0.25))
-    assert "succeed: SUCCESS" in capsys.readouterr().err
+    logging.getLogger("shop").warning("of the shop")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert " INFO jobgate.attempt: succeed: SUCCESS" in lines[0], "in the product's form, and once"
+    assert lines[1] == "of the shop", "in the module's"
     assert any(isinstance(handler, logs.JobLog) for handler in logging.getLogger().handlers)

@@ -32,7 +32,7 @@ async def gateway(database_url: str, tmp_path: Path) -> AsyncIterator[httpx2.Asy
         database_url=database_url,
         task_modules=("tasks.packs.knowledge", "tasks.packs.files"),
         threads=2,
-        environment={"FILES_ROOT": str(tmp_path / "files")},
+        environment={"FILES_ROOT": str(tmp_path / "files"), "FILES_SAMPLES": "1"},
     )
     found = assembly.load_tasks(settings)
     await packs.create_tables(found)

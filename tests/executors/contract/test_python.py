@@ -19,9 +19,11 @@ def test_async_bodies_run_a_thousand_times_and_share_one_loop(deployment: Deploy
     done = deployment.all_ended("loops", 1000)
     assert {job["status"] for job in done} == {"SUCCESS"}, [job["error"] for job in done if job["error"]][:1]
     loops = defaultdict(set)
-    for job in done:
+    # On a busy machine the first results may have expired before the last job ended.
+    for job in (job for job in done if not job["result_expired"]):
         pid, loop = job["result"]
         loops[pid].add(loop)
+    assert loops
     assert all(len(of_one) == 1 for of_one in loops.values())
 
 
