@@ -1,11 +1,30 @@
-"""The part of a Celery worker that receives messages, made proof against those that no publisher of Celery's writes."""
+"""Parts of a Celery worker: the one that receives messages, and one that knows when the worker ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from celery.bootsteps import StartStopStep
+from celery.worker.components import Pool
 from celery.worker.consumer import Consumer
+
+
+def end_step(begin: Callable[[], None]) -> type[StartStopStep]:
+    """A step of the worker that calls `begin` when Celery begins to end it, before it waits for its pool.
+
+    Celery sends no signal of an end by an error: `WorkController.stop` of Celery 5.7.
+    """
+
+    class EndStep(StartStopStep):  # type: ignore[misc]  # Celery ships no types
+        requires = (Pool,)
+
+        def stop(self, parent: Any) -> None:
+            begin()
+
+        terminate = stop
+
+    return EndStep
 
 
 class CheckedConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types

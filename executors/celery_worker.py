@@ -31,6 +31,7 @@ from executors.adoption import Adoption
 from executors.carrier import Carrier
 from executors.celery_app import make_celery
 from executors.celery_child import end_child, pool_name, pool_processes, prepare_child, process_index
+from executors.celery_consumer import end_step
 from executors.celery_control import ParentControl, cancel_by_wire
 from executors.celery_doorbell import CANARY, CANARY_LIFE, HEADER, UNKNOWN, canary_queue
 from executors.celery_outcome import JobFailed, JobRequest, NotEnded, hide_from_log, raise_outcome, raise_state
@@ -119,6 +120,7 @@ class Worker:
         signals.worker_process_shutdown.connect(self._end, weak=False)
         signals.worker_ready.connect(self._ready, weak=False)
         signals.worker_shutting_down.connect(self._shutting_down, weak=False)
+        self.app.steps["worker"].add(end_step(self._ending))
         signals.worker_shutdown.connect(self._end, weak=False)
         signals.task_failure.connect(self._failed, weak=False)
 
@@ -294,6 +296,11 @@ class Worker:
             # Out of the handler first: it may have interrupted `submit` of a pool of threads, which holds a lock of all
             # such pools of the process, and the store of the same process needs one to give the jobs back.
             raise WorkerTerminate(1)
+
+    def _ending(self) -> None:
+        """Celery ends the worker, after a signal or by an error: what runs may go on for the drain timeout."""
+        if not self._word.drain_at:
+            self._shutting_down()
 
     def _shutting_down(self, how: str = "Warm", **_: Any) -> None:
         """Celery was told to end; `how` is Cold after SIGQUIT or a second SIGINT: nothing that runs is waited for."""

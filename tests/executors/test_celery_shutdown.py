@@ -107,3 +107,24 @@ def test_a_cold_shutdown_gives_jobs_back_unharmed(
         done = deployment.ended(job, 40)
         assert (done["status"], done["attempt"], done["retries"]) == ("SUCCESS", 2, 0)
         assert deployment.statuses(job) == ["PENDING", "STARTED", "PENDING", "STARTED", "SUCCESS"]
+
+
+def test_a_worker_that_an_error_ends_gives_back_what_runs(
+    deploy: Deploy, make_database: Callable[[str], str], make_broker: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Celery says nothing of such an end, and waits for its processes without a limit."""
+    deployment = deploy(make_database("sqlite"), pool="prefork", broker_url=make_broker("redis"), slots=2)
+    gate = tmp_path / "gate"
+    job = deployment.submit("block", str(gate))
+    deployment.reaches(job, "STARTED")
+    (worker,) = deployment.workers
+    deployment.submit("break_pipe")
+    assert worker.ends(30)
+    assert worker.code == 1
+    deployment.workers.remove(worker)
+    worker.stop()
+    deployment.start_worker()
+    eventually(lambda: deployment.read(job)["attempt"] > 1, 30, "it runs again")
+    gate.touch()
+    done = deployment.ended(job, 40)
+    assert (done["status"], done["attempt"], done["retries"]) == ("SUCCESS", 2, 0)

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import ctypes
 import decimal
+import gc
 import logging
 import math
 import multiprocessing
 import os
 import signal
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -556,6 +558,15 @@ async def call_async(x: int) -> list[Any]:
     handle = await add.submit_async((x,), {"y": 1}, priority=9)
     result = await handle.get_async(timeout=15, disable_sync_subtasks=False)
     return [handle.id, result, await handle.ready_async(), str(await handle.status_async())]
+
+
+@task(name="tests.break_pipe", **NO_RETRY)
+def break_pipe() -> None:
+    """Sends the worker's parent something that is no result, as a broken process may."""
+    import billiard.pool
+
+    (own,) = (each for each in gc.get_objects() if isinstance(each, billiard.pool.Worker))
+    os.write(own.outq._writer.fileno(), struct.pack("!i", 5) + b"\x01abcd")
 
 
 @task(name="tests.wait_for_own_job", **NO_RETRY)
