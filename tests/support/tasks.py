@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ctypes
 import decimal
-import gc
 import logging
 import math
 import multiprocessing
@@ -23,6 +22,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 from uuid import UUID
+
+from billiard import current_process
 
 from tasks import Cancelled, Context, FatalError, Retry, SoftTimeLimitExceeded, task
 from tests.support.ledger import note
@@ -563,10 +564,7 @@ async def call_async(x: int) -> list[Any]:
 @task(name="tests.break_pipe", **NO_RETRY)
 def break_pipe() -> None:
     """Sends the worker's parent something that is no result, as a broken process may."""
-    import billiard.pool
-
-    (own,) = (each for each in gc.get_objects() if isinstance(each, billiard.pool.Worker))
-    os.write(own.outq._writer.fileno(), struct.pack("!i", 5) + b"\x01abcd")
+    os.write(current_process().outq._writer.fileno(), struct.pack("!i", 5) + b"\x01abcd")
 
 
 @task(name="tests.wait_for_own_job", **NO_RETRY)
