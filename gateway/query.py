@@ -22,6 +22,9 @@ T = TypeVar("T")
 #: Seconds that a caller may wait for a job's end in one request.
 MAX_WAIT = 60.0
 
+#: Bytes of a query: while it is decoded, each takes up to two hundred in memory.
+MAX_QUERY = 16 * 1024
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MISSING = re.compile(r"missing required field `(\w+)`$")
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
@@ -65,6 +68,8 @@ def parameters(query: bytes, kind: type[T]) -> T:
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:
+    if len(query) > MAX_QUERY:
+        raise Refusal("invalid-parameters", f"the query may have {MAX_QUERY:,} bytes; got {len(query):,}")
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=100, errors="strict")
     except ValueError:
