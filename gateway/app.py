@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from executors.control import Control
 from executors.identity import VERSION
-from gateway import addresses, audit
+from gateway import addresses, audit, ops
 from gateway.auth import ANYBODY, Caller, Keys, Neighbours
 from gateway.call import Call, Endpoint, Gone
 from gateway.guessing import Guessing
@@ -22,6 +22,7 @@ from gateway.places import Places
 from gateway.problems import Refusal, reply_to
 from gateway.routes import OPERATIONS
 from gateway.scopes import scope_of
+from gateway.shared import Shared
 from metrics.expected import expected
 from metrics.exposition import Exposition
 from metrics.instruments import Build
@@ -58,6 +59,8 @@ class GatewayOptions(Struct, frozen=True, kw_only=True):
     max_streams_each: int = 50
     max_waits: int = 500
     max_waits_each: int = 250
+    #: Seconds for which an answer of `/readyz` is given to others as well.
+    readiness_age: float = 0.5
 
 
 class Gateway:
@@ -84,6 +87,7 @@ class Gateway:
         #: One line a second, however many callers meet a store that is away.
         self._refused = RepeatedWarning(logger, "gateway: answered 503, the store does not serve requests: %s")
         self.not_ready = RepeatedWarning(logger, "gateway: not ready: %s")
+        self.checks = Shared(lambda: ops.look(self.control, self.not_ready), options.readiness_age)
         self._keys = Keys(options.api_keys)
         self._guessing = Guessing()
         if self._keys:

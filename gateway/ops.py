@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from executors.control import Control
 from gateway.call import Call
 from gateway.problems import Refusal
 from gateway.reply import Reply, ok
@@ -77,13 +78,18 @@ async def ready(call: Call) -> Reply:
     verbose = call.query(ReadyQuery).verbose is not None
     if call.gateway.draining:
         raise Refusal("not-ready", "the server is ending", [], [(b"retry-after", b"1")])
-    await _check_store(call.control.store, call.gateway.not_ready)
-    carrier = await call.control.health()
-    store = Check(name="store", status="ok", detail="reads and writes are answered, and its schema is ours")
-    executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=public(carrier))
-    checks = (store, executor, _check_queues(await call.control.store.unserved()))
+    checks = await call.gateway.checks.get()
     status = "ready" if all(check.status == "ok" for check in checks) else "degraded"
     return ok(Readiness(status=status, checks=checks if verbose else ()))
+
+
+async def look(control: Control, not_ready: RepeatedWarning) -> tuple[Check, ...]:
+    """The checks of `/readyz`; Refusal where the store takes no jobs. Anybody may ask, so it is not made for each."""
+    await _check_store(control.store, not_ready)
+    carrier = await control.health()
+    store = Check(name="store", status="ok", detail="reads and writes are answered, and its schema is ours")
+    executor = Check(name="executor", status="ok" if carrier.ok else "degraded", detail=public(carrier))
+    return store, executor, _check_queues(await control.store.unserved())
 
 
 def _check_queues(unserved: Sequence[str]) -> Check:

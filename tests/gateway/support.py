@@ -102,7 +102,7 @@ def make_control(store: JobStore, hand: Hand) -> Control:
 
 
 def make_gateway(control: Any, **options: Any) -> Gateway:
-    return create_app(control, GatewayOptions(**options))
+    return create_app(control, GatewayOptions(**{"readiness_age": 0.0, **options}))
 
 
 class Broken:

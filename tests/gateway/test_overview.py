@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -19,6 +20,7 @@ from tasks.errors import StoreUnavailable
 from tasks.store.schema import metadata
 from tasks.store.store import JobStore
 from tasks.worker import Worker
+from tests.gateway.conftest import client_of
 from tests.gateway.support import Broken, Hand, make_gateway
 from tests.store.support import new_job, worker
 
@@ -301,3 +303,31 @@ async def rename(store: JobStore, table: str, column: str, name: str) -> None:
 async def eventually_ok(client: httpx2.AsyncClient, url: str) -> bool:
     """The first statement after a change may still meet the driver's knowledge of the table before it."""
     return any([(await client.get(url)).status_code == 200 for _ in range(3)])
+
+
+async def test_a_flood_that_asks_for_readiness_is_answered_from_one_look(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+    check_schema = control.store.check_schema
+
+    async def counted() -> None:
+        looks.append(None)
+        await check_schema()
+
+    monkeypatch.setattr(control.store, "check_schema", counted)
+    async with client_of(make_gateway(control, readiness_age=3600.0)) as client:
+        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(50)))
+        answers += [await client.get("/readyz?verbose") for _ in range(50)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(looks) == 1
+    assert len(answers[-1].json()["checks"]) == 3
+
+
+async def test_refusals_are_shared_too(control: Control) -> None:
+    gateway = make_gateway(control, readiness_age=3600.0)
+    control.store = Broken()  # type: ignore[assignment]  # it breaks while the server runs
+    async with client_of(gateway) as client:
+        answers = [await client.get("/readyz") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert {answer.json()["detail"] for answer in answers} == {"store: it cannot be reached"}
