@@ -24,7 +24,7 @@ class Connection:
         self._pid = os.getpid()
         self._loop = LoopThread("jobgate-client")
         try:
-            self._store: JobStore = self._loop.call(self._open(settings))
+            self._store, self._watch = self._loop.call(self._open(settings))
         except BaseException:
             self._loop.stop()
             raise
@@ -42,17 +42,23 @@ class Connection:
         atexit.unregister(self.close)
         handle.bind(None)
         if self._loop.loop.is_running():
-            self._loop.call(self._store.stop())
-            self._loop.stop()
+            try:
+                self._loop.call(self._stop())
+            finally:
+                self._loop.stop()
 
-    async def _open(self, settings: Settings) -> JobStore:
+    async def _stop(self) -> None:
+        await self._watch.stop()
+        await self._store.stop()
+
+    async def _open(self, settings: Settings) -> tuple[JobStore, Watch]:
         store = await assembly.open_for(settings, settings.mode, make=False)
         found = assembly.load_tasks(settings)
         watch = Watch(store, 0.005)
         admission = Admission(found, settings.defaults)
         control = Control(store, found, admission, watch, None, settings.cancel_grace)
         handle.bind(LoopClient(control))
-        return store
+        return store, watch
 
 
 def connect(settings: Settings | None = None) -> Connection:

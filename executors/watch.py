@@ -39,6 +39,12 @@ class Watch:
         finally:
             self._forget(job_id, ended)
 
+    async def stop(self) -> None:
+        """End the look-out, which would still be pausing when its loop is stopped: asyncio warns of such tasks."""
+        if self._lookout is not None:
+            self._lookout.cancel()
+            await asyncio.wait([self._lookout])
+
     async def _look(self) -> None:
         # First a pause: whoever waits has just written the job, or read it and seen it open.
         while await self._pause():

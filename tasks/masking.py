@@ -21,11 +21,13 @@ _NAMED = re.compile(
 
 def shown_url(url: str) -> str:
     """Returns a URL of a database or broker without its password and its query, in which some drivers take one."""
-    scheme, _, rest = url.partition("://")
+    scheme, mark, rest = url.partition("://")
+    if not mark:  # empty, or no URL at all: it may hold a password nevertheless
+        scheme, rest = "", url
     place, question, _ = rest.partition("?")
     who, at, where = place.rpartition("@")
     user, colon, _ = who.partition(":")
-    return f"{scheme}://{user}{colon and f':{MASK}'}{at}{where}{question and f'?{MASK}'}"
+    return f"{scheme}{mark}{user}{colon and f':{MASK}'}{at}{where}{question and f'?{MASK}'}"
 
 
 def mask_credentials(text: str) -> str:

@@ -80,6 +80,29 @@ def test_a_forked_process_is_told_to_connect_and_can(tmp_path: Path) -> None:
     assert (second, done.returncode) == ("PENDING", 0), done.stderr
 
 
+_RAISING = """
+from contextlib import suppress
+from executors.client import connect
+from tasks.errors import WaitTimeout
+from tests.support.tasks import add
+with connect():
+    with suppress(WaitTimeout):
+        add.delay(1, 2).get(timeout=0.2)
+    raise ValueError("of the program")
+"""
+
+
+def test_a_program_that_raises_while_connected_shows_its_own_error_only(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    asyncio.run(migrate(parse_url(url)))
+    environment = clean_environment(DATABASE_URL=url, TASK_MODULES="tests.support.tasks", PYTHONPATH=str(ROOT))
+    done = subprocess.run(
+        python("-c", _RAISING), cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.splitlines()[-1] == "ValueError: of the program"
+    assert "Task was destroyed" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

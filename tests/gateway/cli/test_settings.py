@@ -62,9 +62,15 @@ def test_an_address_that_is_none_is_a_usage_error() -> None:
     assert "JOBGATE_URL takes a URL" in Shell({"JOBGATE_URL": "nowhere"})("list", exit=2).stderr
 
 
-@pytest.mark.parametrize("url", ["sqlite:///var/jobs.db", "redis://broker:6379/0", "amqp://guest@broker//"])
+@pytest.mark.parametrize(
+    "url", ["", "jobs.db", "sqlite:///var/jobs.db", "redis://broker:6379/0", "amqp://guest@broker//"]
+)
 def test_a_url_without_a_secret_is_shown_as_it_is(url: str) -> None:
     assert shown_url(url) == url
+
+
+def test_a_text_without_a_scheme_is_shown_without_its_password() -> None:
+    assert shown_url("me:secret@db/jobs?password=secret") == "me:***@db/jobs?***"
 
 
 def test_every_setting_is_explained_in_the_page(tmp_path: Path) -> None:
