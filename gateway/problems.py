@@ -108,7 +108,7 @@ class Refusal(Exception):
         self.detail = _shortened(detail)
         super().__init__(self.detail)
         self.kind = kind
-        self.faults = [_short_fault(fault) for fault in faults]
+        self.faults = tuple(map(_short_fault, faults))  # an empty tuple is the default, which a document leaves out
         self.headers = headers
 
 

@@ -113,5 +113,5 @@ def test_a_shortened_text_keeps_what_is_wrong_and_what_to_do() -> None:
     assert refusal.detail.endswith("xxx' is registered; GET /api/v1/tasks lists them")
     assert all(len(text or "") <= MAX_TEXT for fault in refusal.faults for text in (fault.detail, fault.pointer))
     usual = Refusal("not-found", "x" * MAX_TEXT, [Fault(detail="a", pointer="")])
-    assert (usual.detail, usual.faults) == ("x" * MAX_TEXT, [Fault(detail="a", pointer="")])
+    assert (usual.detail, usual.faults) == ("x" * MAX_TEXT, (Fault(detail="a", pointer=""),))
     assert in_parameter(LONG, "is unknown").detail.endswith(": is unknown")

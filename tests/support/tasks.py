@@ -23,8 +23,6 @@ from threading import Thread
 from typing import Any
 from uuid import UUID
 
-from billiard import current_process
-
 from tasks import Cancelled, Context, FatalError, Retry, SoftTimeLimitExceeded, task
 from tests.support.ledger import note
 
@@ -564,6 +562,8 @@ async def call_async(x: int) -> list[Any]:
 @task(name="tests.break_pipe", **NO_RETRY)
 def break_pipe() -> None:
     """Sends the worker's parent something that is no result, as a broken process may."""
+    from billiard import current_process  # a gateway in thread mode loads nothing of Celery
+
     os.write(current_process().outq._writer.fileno(), struct.pack("!i", 5) + b"\x01abcd")
 
 
